@@ -1,0 +1,115 @@
+"""Every failure that a caller can act on, each with a stable code. Knows no HTTP."""
+
+
+class CupDiscError(Exception):
+    """Root of the tree. `code` is stable, clients may test it; the message is for people and may change."""
+
+    code = "error"
+
+
+class InvalidConfiguration(CupDiscError):
+    """A configuration or setting that cannot work; the message names every wrong field."""
+
+    code = "invalid_configuration"
+
+
+class PhotographError(CupDiscError):
+    """The bytes that were given are no photograph that we can work with."""
+
+    code = "invalid_photograph"
+
+
+class EmptyPhotograph(PhotographError):
+    """There are no bytes at all."""
+
+    code = "empty_photograph"
+
+
+class TooManyBytes(PhotographError):
+    """The encoded photograph is larger than the limit."""
+
+    code = "too_many_bytes"
+
+
+class TooManyPixels(PhotographError):
+    """The header announces more pixels than the limit."""
+
+    code = "too_many_pixels"
+
+
+class TooFewPixels(PhotographError):
+    """A side is too short to outline a disc."""
+
+    code = "too_few_pixels"
+
+
+class UnsupportedFormat(PhotographError):
+    """Not one of the formats that are read."""
+
+    code = "unsupported_format"
+
+
+class UnreadablePhotograph(PhotographError):
+    """A known format, but truncated, damaged or contradicting itself."""
+
+    code = "unreadable_photograph"
+
+
+class InvalidMask(CupDiscError):
+    """Not a label mask: wrong shape, type or values."""
+
+    code = "invalid_mask"
+
+
+class DiscNotFound(CupDiscError):
+    """A label mask without a disc has no ratio."""
+
+    code = "disc_not_found"
+
+
+class VersionError(CupDiscError):
+    """Something is wrong with a version or its name."""
+
+    code = "version_error"
+
+
+class VersionNotFound(VersionError):
+    """The registry knows neither a version nor an alias of this name."""
+
+    code = "version_not_found"
+
+
+class VersionExists(VersionError):
+    """Versions are immutable: this one is published already."""
+
+    code = "version_exists"
+
+
+class CorruptVersion(VersionError):
+    """A version's files are not what its manifest says; the message names each of them."""
+
+    code = "corrupt_version"
+
+
+class UnknownSchema(VersionError):
+    """The manifest is written in a newer schema than this code reads."""
+
+    code = "unknown_schema"
+
+
+class AliasConflict(VersionError):
+    """The alias points elsewhere than the caller expects, or protects what the caller wants to delete."""
+
+    code = "alias_conflict"
+
+
+class NoVersionLive(VersionError):
+    """No version could be loaded."""
+
+    code = "no_version_live"
+
+
+class EngineUnavailable(CupDiscError):
+    """The engine that was asked for is not installed."""
+
+    code = "engine_unavailable"

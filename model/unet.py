@@ -1,0 +1,125 @@
+"""The generalised U-Net: one description, `UNetConfig`, and the Keras network that it describes."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import keras
+from keras import layers
+
+from model.errors import InvalidConfiguration
+
+Normalisation = Literal["batch", "group", "none"]
+Downsampling = Literal["max_pooling", "strided_convolution"]
+Upsampling = Literal["transposed_convolution", "upsampling"]
+Outputs = tuple[Literal["disc", "cup"], ...]
+
+BATCH_NORMALISATION_MOMENTUM = 0.9  # Keras' 0.99 lags behind in the short trainings that we do
+LARGEST_GROUPS = 8  # group normalisation; fewer where the channels do not divide
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Everything needed to rebuild the network; saved in the manifest as JSON.
+
+    Source: Civit-Masot et al. 2019, doi 10.1109/ACCESS.2019.2944692 (depth, start channels and growth as free
+    parameters), after Ronneberger et al. 2015, arXiv:1505.04597.
+
+    Raises:
+        InvalidConfiguration: a value with which no network can be built; the message names every such field.
+    """
+
+    input_size: int = 128  # pixels, square; a multiple of 2 ** depth
+    depth: int = 4  # halvings of the resolution
+    start_channels: int = 16  # of the first level
+    channel_growth: float = 2.0  # width ratio of successive levels (the paper's `inc_rate`)
+    dropout: float = 0.0  # in the bottom block only
+    normalisation: Normalisation = "batch"  # after each activation
+    downsampling: Downsampling = "max_pooling"
+    upsampling: Upsampling = "transposed_convolution"
+    residual: bool = False  # every block concatenates its input to its output
+    activation: str = "relu"  # any name that Keras knows
+    outputs: Outputs = ("disc", "cup")  # meaning of the output channels, in order
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", tuple(self.outputs))  # JSON and TOML give lists
+        wrong = []
+        if not 0 <= self.depth <= 8:
+            wrong.append(f"depth={self.depth}: must be 0 to 8")
+        elif self.input_size <= 0 or self.input_size % 2**self.depth:
+            wrong.append(f"input_size={self.input_size}: must be a positive multiple of {2**self.depth} at depth {self.depth}")
+        if self.start_channels < 1:
+            wrong.append(f"start_channels={self.start_channels}: must be at least 1")
+        if self.channel_growth <= 0 or min(self.channels) < 1:
+            wrong.append(f"channel_growth={self.channel_growth}: leaves a level without channels")
+        if not 0 <= self.dropout < 1:
+            wrong.append(f"dropout={self.dropout}: must be in [0, 1)")
+        for field, allowed in (("normalisation", Normalisation), ("downsampling", Downsampling), ("upsampling", Upsampling)):
+            if getattr(self, field) not in get_args(allowed):
+                wrong.append(f"{field}={getattr(self, field)!r}: must be one of {', '.join(get_args(allowed))}")
+        if not self.outputs or set(self.outputs) - {"disc", "cup"} or len(set(self.outputs)) < len(self.outputs):
+            wrong.append(f"outputs={self.outputs}: must name disc, cup or both, each once")
+        try:
+            keras.activations.get(self.activation)
+        except ValueError:
+            wrong.append(f"activation={self.activation!r}: unknown to Keras")
+        if wrong:
+            raise InvalidConfiguration("; ".join(wrong))
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Width of each level from the top to the bottom, depth + 1 numbers; each `int(growth × previous)`."""
+        widths = [self.start_channels]
+        for _ in range(max(self.depth, 0)):
+            widths.append(int(self.channel_growth * widths[-1]))
+        return tuple(widths)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON types."""
+        return {**dataclasses.asdict(self), "outputs": list(self.outputs)}
+
+
+def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
+    """A U-Net that turns normalised images into probabilities.
+
+    Args:
+        config: the shape of the network.
+        name: of the Keras model; letters, digits and underscores.
+    Returns:
+        (batch, S, S, 3) float32, any range, to (batch, S, S, C) float32 in [0, 1]; S is `config.input_size`, C the number
+        of `config.outputs`. The last layer is float32 under any dtype policy.
+    """
+    image = keras.Input((config.input_size, config.input_size, 3), name="image")
+    skips, flow = [], image
+    for width in config.channels[:-1]:
+        flow = _block(flow, width, config)
+        skips.append(flow)
+        if config.downsampling == "max_pooling":
+            flow = layers.MaxPooling2D()(flow)
+        else:
+            flow = layers.Conv2D(width, 3, strides=2, padding="same")(flow)
+    flow = _block(flow, config.channels[-1], config, config.dropout)
+    for width, skip in zip(reversed(config.channels[:-1]), reversed(skips), strict=True):
+        if config.upsampling == "transposed_convolution":
+            flow = layers.Conv2DTranspose(width, 3, strides=2, padding="same", activation=config.activation)(flow)
+        else:
+            flow = layers.Conv2D(width, 2, padding="same", activation=config.activation)(layers.UpSampling2D()(flow))
+        flow = _block(layers.Concatenate()([skip, flow]), width, config)
+    logits = layers.Conv2D(len(config.outputs), 1)(flow)
+    probabilities = layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
+    return keras.Model(image, probabilities, name=name)
+
+
+def _block(flow: Any, width: int, config: UNetConfig, dropout: float = 0.0) -> Any:
+    """Two 3×3 convolutions, each with activation, then normalisation (the paper's order)."""
+    entry = flow
+    for last in (False, True):
+        flow = layers.Conv2D(width, 3, padding="same", activation=config.activation)(flow)
+        if config.normalisation == "batch":
+            flow = layers.BatchNormalization(momentum=BATCH_NORMALISATION_MOMENTUM)(flow)
+        elif config.normalisation == "group":
+            groups = next(n for n in range(min(LARGEST_GROUPS, width), 0, -1) if width % n == 0)
+            flow = layers.GroupNormalization(groups)(flow)
+        if dropout and not last:
+            flow = layers.Dropout(dropout)(flow)
+    return layers.Concatenate()([entry, flow]) if config.residual else flow

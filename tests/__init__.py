@@ -1,0 +1,1 @@
+"""Tests of CupDisc, one file per module."""

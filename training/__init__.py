@@ -1,0 +1,1 @@
+"""Makes new versions from annotated photographs: the command line `cupdisc-train`."""
