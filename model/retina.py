@@ -1,0 +1,167 @@
+"""Where the retina lies in a photograph, and the exact way between a square of it and a network's input.
+
+Coordinates are continuous pixels: pixel (row r, column c) covers [c, c + 1) × [r, r + 1), so that its centre is
+(c + 0.5, r + 0.5) and a photograph spans [0, W] × [0, H].
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+SEARCH_SIDE = 256  # pixels; the field of view is found on a photograph reduced to this
+BLACK = 12  # a pixel whose brightest channel is below this may be surround; sensor and JPEG noise stay under it
+WHITE = 243  # a pixel whose darkest channel is above this may be surround
+SMALLEST_SHARE = 0.02  # of the photograph; less lit than this is no field of view
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A square of a photograph; it may reach beyond the photograph's edges.
+
+    Whole pixels, so that cutting is exact: no resampling but one, to the network's size.
+    """
+
+    left: int
+    top: int
+    side: int  # pixels, at least 1
+
+    def cut(self, image: np.ndarray, size: int) -> np.ndarray:
+        """The square, resampled once; averaged over areas where that means fewer pixels, interpolated where more.
+
+        Args:
+            image: (H, W) or (H, W, C) uint8 or float32.
+            size: pixels of a side of the answer.
+        Returns:
+            (size, size) or (size, size, C), type of `image`; 0 beyond the photograph's edges.
+        """
+        square = _crop(image, self)
+        reduce = self.side > size
+        return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if reduce else cv2.INTER_LINEAR)
+
+    def paste(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """The inverse of `cut`: values on the network's grid, resampled to the photograph's.
+
+        Args:
+            values: (S, S) or (S, S, C) float32 that cover this square.
+            shape: (H, W) of the photograph.
+        Returns:
+            (H, W) or (H, W, C) float32; 0 outside the square.
+        """
+        out = np.zeros((*shape, *values.shape[2:]), np.float32)
+        rows, columns = self.overlap(shape)
+        if rows.start < rows.stop and columns.start < columns.stop:
+            out[rows, columns] = self.resample(values)[
+                rows.start - self.top : rows.stop - self.top, columns.start - self.left : columns.stop - self.left
+            ]
+        return out
+
+    def resample(self, values: np.ndarray) -> np.ndarray:
+        """Values on the network's grid, (S, S) or (S, S, C) float32, at one value per pixel of the square."""
+        return cv2.resize(values.astype(np.float32, copy=False), (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+
+    def overlap(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """The rows and columns of a photograph of `shape` (H, W) that this square covers; may be empty."""
+        height, width = shape
+        rows = slice(min(max(self.top, 0), height), min(max(self.top + self.side, 0), height))
+        columns = slice(min(max(self.left, 0), width), min(max(self.left + self.side, 0), width))
+        return rows, columns
+
+    def to_input(self, points: np.ndarray, size: int) -> np.ndarray:
+        """(N, 2) points x, y of the photograph as points of a network input of `size` pixels."""
+        return (np.asarray(points, np.float64) - (self.left, self.top)) * (size / self.side)
+
+    def to_photograph(self, points: np.ndarray, size: int) -> np.ndarray:
+        """(N, 2) points x, y of a network input of `size` pixels as points of the photograph."""
+        return np.asarray(points, np.float64) * (self.side / size) + (self.left, self.top)
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """The lit part of a photograph: `inside` is (h, w) uint8, 0 or 1, the photograph reduced by `scale` (h / H)."""
+
+    inside: np.ndarray
+    scale: float
+
+    @property
+    def found(self) -> bool:
+        """Whether anything is lit."""
+        return bool(self.inside.any())
+
+    def frame(self) -> Frame:
+        """The smallest square around the field of view, both centred alike. Call it only when `found`."""
+        left, top, width, height = (value / self.scale for value in cv2.boundingRect(self.inside))
+        return square_around(left + width / 2, top + height / 2, max(width, height))
+
+    def cut(self, frame: Frame, size: int) -> np.ndarray:
+        """(size, size) bool: which pixels of `frame.cut(photograph, size)` show retina."""
+        step = frame.side / size * self.scale  # reduced pixels per pixel of the answer
+        matrix = np.array(
+            [
+                [step, 0, (frame.left * self.scale) + step / 2 - 0.5],
+                [0, step, (frame.top * self.scale) + step / 2 - 0.5],
+            ]
+        )
+        flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(self.inside, matrix, (size, size), flags=flags, borderValue=0).astype(bool)
+
+
+def field_of_view(photograph: np.ndarray) -> FieldOfView:
+    """The lit part of a photograph, with a black or white surround or none, round or cut off, anywhere in the picture.
+
+    Surround is what is nearly black or nearly white and connected to the picture's edge; the field of view is the convex
+    hull of the largest rest, since a circle cut by straight edges is convex and dark corners of it may look like surround.
+
+    Args:
+        photograph: (H, W, 3) uint8.
+    """
+    height, width = photograph.shape[:2]
+    scale = min(1.0, SEARCH_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
+    surround = _touching_the_edge((small.max(axis=2) < BLACK) | (small.min(axis=2) > WHITE))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    # border 0: what lies beyond the picture must not eat a field of view that fills it
+    lit = cv2.copyMakeBorder(1 - surround, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
+    lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, kernel)[3:-3, 3:-3]
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(lit, connectivity=4)
+    inside = np.zeros_like(lit)
+    if count > 1:
+        largest = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
+        if statistics[largest, cv2.CC_STAT_AREA] >= SMALLEST_SHARE * lit.size:
+            contours, _ = cv2.findContours(
+                (labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+            )
+            cv2.fillConvexPoly(inside, cv2.convexHull(np.vstack(contours)), 1)
+    return FieldOfView(inside, size[0] / width)
+
+
+def square_around(x: float, y: float, side: float) -> Frame:
+    """The frame of whole pixels nearest to a square with centre (x, y)."""
+    whole = max(1, math.ceil(side))
+    return Frame(round(x - whole / 2), round(y - whole / 2), whole)
+
+
+def roi(x: float, y: float, diameter: float, diameters: float) -> Frame:
+    """The region of interest: `diameters` disc diameters wide around the disc's centre (x, y), photograph pixels."""
+    return square_around(x, y, diameter * diameters)
+
+
+def _touching_the_edge(candidates: np.ndarray) -> np.ndarray:
+    """(h, w) uint8: 1 where a candidate pixel is connected to the picture's edge through candidates."""
+    _, labels = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=4)
+    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return np.isin(labels, edge[edge > 0]).astype(np.uint8)
+
+
+def _crop(image: np.ndarray, frame: Frame) -> np.ndarray:
+    rows, columns = frame.overlap(image.shape[:2])
+    inside = image[rows, columns]
+    if inside.shape[:2] == (frame.side, frame.side):
+        return inside
+    square = np.zeros((frame.side, frame.side, *image.shape[2:]), image.dtype)
+    if inside.size:
+        top, left = rows.start - frame.top, columns.start - frame.left
+        square[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return square

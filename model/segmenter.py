@@ -1,0 +1,280 @@
+"""The whole way of a photograph: field of view → locator → region of interest → segmenter → masks → numbers → verdict."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model import biomarkers, engines, masks, normalisation, retina
+from model.artefact import Artefact
+from model.biomarkers import Ratios, Region
+from model.errors import CorruptVersion
+from model.masks import Label
+from model.normalisation import Distribution
+from model.retina import FieldOfView, Frame
+
+REASONS = ("disc_not_found", "too_blurred", "outside_training_distribution", "cup_uncertain")
+FAINT_PEAK = 0.1  # a locator that is nowhere surer than this has seen no disc
+SHIFT_TO_REFINE = 0.1  # of the disc's diameter; a region cut so far off the disc is cut anew
+SCALE_TO_REFINE = 1.2  # ratio of the diameters
+SMALLEST_DISC = 4.0  # pixels of the segmenter's grid
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How regions are cut; `preprocessing` of the manifest."""
+
+    roi_diameters: float
+    refinements: int  # how often a badly centred region is cut anew
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """KeyError, TypeError or ValueError when fields are missing or of another kind."""
+        return cls(float(values["roi_diameters"]), int(values["refinements"]))
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What counts as disc and cup, and what is still gradable; `thresholds` of the manifest. No units."""
+
+    disc: float  # probability from which a pixel is disc
+    cup: float
+    disc_confidence: float  # below: disc_not_found
+    cup_confidence: float  # below: cup_uncertain
+    distance: float  # above: outside_training_distribution
+    sharpness: float  # below: too_blurred; 1 is the training photographs' median
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Thresholds":
+        """KeyError, TypeError or ValueError when fields are missing or of another kind."""
+        return cls(**{name: float(values[name]) for name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The true ratio lies in [low, high] for the share `coverage` of photographs like those it was calibrated on."""
+
+    low: float
+    high: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The answer for one photograph.
+
+    `drawn` is (H, W) uint8 of `Label`, all that the network drew, refused or not, and `drawn_ratios` its ratios, both for
+    evaluation (as are the raw confidences, 0 where there is nothing); `label_mask` is what may be shown.
+    Regions, ratios and confidences are None where the photograph does not give them; `gradable` says whether the ratio
+    may be read, `reasons` (of `REASONS`) why not. `distance_from_training` is 1 for a typical training photograph,
+    `sharpness` likewise. `timings_ms` holds locate, segment and measure; a batch's network time is shared evenly.
+    """
+
+    drawn: np.ndarray
+    gradable: bool
+    reasons: tuple[str, ...]
+    disc: Region | None
+    cup: Region | None
+    ratios: Ratios | None
+    drawn_ratios: Ratios | None
+    vertical_interval: Interval | None
+    disc_confidence: float | None
+    cup_confidence: float | None
+    raw_disc_confidence: float
+    raw_cup_confidence: float
+    cup_outside: float
+    distance_from_training: float
+    sharpness: float
+    timings_ms: dict[str, float]
+
+    @property
+    def label_mask(self) -> np.ndarray:
+        """(H, W) uint8 of `Label`: no cup where the photograph is not gradable, nothing where no disc was found."""
+        if self.gradable:
+            return self.drawn
+        return np.minimum(self.drawn, Label.RIM) if self.disc is not None else np.zeros_like(self.drawn)
+
+
+@dataclass
+class _Work:
+    """One photograph on its way."""
+
+    photograph: np.ndarray
+    field: FieldOfView
+    distance: float
+    roi: Frame | None = None
+    sharpness: float = 0.0
+    probabilities: np.ndarray | None = None
+
+
+class Segmenter:
+    """One version, loaded. Safe to call from several threads.
+
+    Args:
+        artefact: a version whose digests were checked.
+        engine: "auto", "openvino" or "tensorflow"; precision: "auto", "f32" or "bf16"; threads: 0 for all.
+    Raises:
+        CorruptVersion: the manifest lacks numbers that this code needs.
+        EngineUnavailable, InvalidConfiguration: as `engines.load`.
+    """
+
+    def __init__(self, artefact: Artefact, engine: str = "auto", precision: str = "auto", threads: int = 0) -> None:
+        self.manifest = manifest = artefact.manifest
+        self.name, self.version, self.digest = manifest.name, manifest.version, artefact.digest
+        try:
+            self._preprocessing = Preprocessing.from_dict(manifest.preprocessing)
+            self._distribution = Distribution.from_dict(manifest.normalisation)
+            self._thresholds = Thresholds.from_dict(manifest.thresholds)
+            calibration = manifest.calibration
+            self._half_width = float(calibration["vertical_half_width"]) if calibration else None
+            self._coverage = float(calibration["coverage"]) if calibration else 0.0
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptVersion(f"manifest.json of {manifest.version}: {error!r}") from error
+        self._locator = engines.load(artefact.locator, engine, precision, threads)
+        self._segmenter = engines.load(artefact.segmenter, engine, precision, threads)
+        self._locator_size = manifest.locator.input_size
+        self._segmenter_size = manifest.segmenter.input_size
+        self._channels = [manifest.segmenter.outputs.index(name) for name in ("disc", "cup")]
+        self.engine, self.precision = self._segmenter.name, self._segmenter.precision
+
+    def segment(self, photographs: Sequence[np.ndarray]) -> list[Segmentation]:
+        """Disc, cup and ratios of each photograph, (H, W, 3) uint8 upright RGB of any sizes; one network call for all."""
+        if not photographs:
+            return []
+        started = time.perf_counter()
+        works = self._locate(photographs)
+        located = time.perf_counter()
+        self._outline([work for work in works if work.roi is not None])
+        outlined = time.perf_counter()
+        shared = {
+            "locate": (located - started) * 1000 / len(works),
+            "segment": (outlined - located) * 1000 / len(works),
+        }
+        return [self._answer(work, shared) for work in works]
+
+    def _locate(self, photographs: Sequence[np.ndarray]) -> list[_Work]:
+        works, inputs, frames = [], [], []
+        for photograph in photographs:
+            field = retina.field_of_view(photograph)
+            if not field.found:
+                frame = retina.square_around(photograph.shape[1] / 2, photograph.shape[0] / 2, max(photograph.shape[:2]))
+            else:
+                frame = field.frame()
+            image, inside = frame.cut(photograph, self._locator_size), field.cut(frame, self._locator_size)
+            works.append(_Work(photograph, field, normalisation.distance(image, inside, self._distribution)))
+            inputs.append(normalisation.normalise(image, inside, self._distribution))
+            frames.append(frame)
+        for work, frame, probabilities in zip(works, frames, self._locator(np.stack(inputs)), strict=True):
+            peak = float(probabilities[..., 0].max())
+            if work.field.found and peak >= FAINT_PEAK:
+                found = _circle(probabilities[..., 0], min(0.5, peak / 2))
+                if found is not None:
+                    work.roi = self._region(frame, self._locator_size, found)
+        return works
+
+    def _outline(self, works: list[_Work]) -> None:
+        """Run the segmenter; where its disc is off the region's middle or of another size, cut the region anew."""
+        pending = works
+        for attempt in range(self._preprocessing.refinements + 1):
+            if not pending:
+                return
+            inputs = []
+            for work in pending:
+                assert work.roi is not None  # noqa: S101
+                image, inside = self._cut(work)
+                work.sharpness = normalisation.sharpness(image, inside) / self._distribution.sharpness
+                inputs.append(normalisation.normalise(image, inside, self._distribution))
+            again = []
+            for work, probabilities in zip(pending, self._segmenter(np.stack(inputs)), strict=True):
+                work.probabilities = probabilities[..., self._channels]
+                better = self._better_region(work) if attempt < self._preprocessing.refinements else None
+                if better is not None:
+                    work.roi = better
+                    again.append(work)
+            pending = again
+
+    def _cut(self, work: _Work) -> tuple[np.ndarray, np.ndarray]:
+        assert work.roi is not None  # noqa: S101
+        size = self._segmenter_size
+        return work.roi.cut(work.photograph, size), work.field.cut(work.roi, size)
+
+    def _region(self, frame: Frame, size: int, circle: tuple[float, float, float]) -> Frame:
+        x, y, diameter = circle
+        ((x, y),) = frame.to_photograph(np.array([[x, y]]), size)
+        return retina.roi(x, y, diameter * frame.side / size, self._preprocessing.roi_diameters)
+
+    def _better_region(self, work: _Work) -> Frame | None:
+        assert work.roi is not None  # noqa: S101
+        assert work.probabilities is not None  # noqa: S101
+        size = self._segmenter_size
+        circle = _circle(work.probabilities[..., 0], self._thresholds.disc)
+        if circle is None or circle[2] < SMALLEST_DISC:
+            return None
+        x, y, diameter = circle
+        shift = np.hypot(x - size / 2, y - size / 2) / diameter
+        scale = diameter * self._preprocessing.roi_diameters / size
+        if shift <= SHIFT_TO_REFINE and 1 / SCALE_TO_REFINE <= scale <= SCALE_TO_REFINE:
+            return None
+        return self._region(work.roi, size, circle)
+
+    def _answer(self, work: _Work, shared: dict[str, float]) -> Segmentation:
+        started = time.perf_counter()
+        limits = self._thresholds
+        shape = work.photograph.shape[:2]
+        disc_confidence = cup_confidence = 0.0
+        if work.roi is None or work.probabilities is None:
+            tidied = masks.Tidied(np.zeros(shape, np.uint8), 0.0)
+        else:
+            tidied = masks.restore(work.probabilities, work.roi, shape, (limits.disc, limits.cup))
+            disc_confidence = _confidence(work.probabilities[..., 0], limits.disc)
+            cup_confidence = _confidence(work.probabilities[..., 1], limits.cup)
+        measured = biomarkers.measure(tidied.labels)
+        found = measured.disc is not None and disc_confidence >= limits.disc_confidence
+        failures = {
+            "disc_not_found": not found,
+            "too_blurred": found and work.sharpness < limits.sharpness,
+            "outside_training_distribution": work.distance > limits.distance,
+            "cup_uncertain": found and (measured.cup is None or cup_confidence < limits.cup_confidence),
+        }
+        reasons = tuple(reason for reason in REASONS if failures[reason])
+        gradable = not reasons
+        interval = None
+        if gradable and measured.ratios is not None and self._half_width is not None:
+            vertical = measured.ratios.vertical
+            low, high = max(0.0, vertical - self._half_width), min(1.0, vertical + self._half_width)
+            interval = Interval(low, high, self._coverage)
+        return Segmentation(
+            drawn=tidied.labels,
+            gradable=gradable,
+            reasons=reasons,
+            disc=measured.disc if found else None,
+            cup=measured.cup if gradable else None,
+            ratios=measured.ratios if gradable else None,
+            drawn_ratios=measured.ratios,
+            vertical_interval=interval,
+            disc_confidence=disc_confidence if found else None,
+            cup_confidence=cup_confidence if gradable else None,
+            raw_disc_confidence=disc_confidence,
+            raw_cup_confidence=cup_confidence,
+            cup_outside=tidied.cup_outside,
+            distance_from_training=work.distance,
+            sharpness=work.sharpness,
+            timings_ms={**shared, "measure": (time.perf_counter() - started) * 1000},
+        )
+
+
+def _circle(probabilities: np.ndarray, threshold: float) -> tuple[float, float, float] | None:
+    """Centre x, y and diameter of the largest component above a threshold, in pixels of the grid; None for none."""
+    component = masks.largest_component(probabilities >= threshold)
+    rows, columns = np.nonzero(component)
+    if rows.size == 0:
+        return None
+    return float(columns.mean() + 0.5), float(rows.mean() + 0.5), 2 * float(np.sqrt(rows.size / np.pi))
+
+
+def _confidence(probabilities: np.ndarray, threshold: float) -> float:
+    """How decided the network is: soft Dice between its probabilities and their own thresholded mask, in [0, 1]."""
+    drawn = probabilities >= threshold
+    return float(2 * probabilities[drawn].sum() / max(1.0, probabilities.sum() + drawn.sum()))

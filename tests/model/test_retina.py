@@ -1,0 +1,110 @@
+"""Tests of `model.retina`."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.retina import Frame, field_of_view, roi
+
+frames = st.builds(Frame, st.integers(-300, 900), st.integers(-300, 900), st.integers(1, 1500))
+points = st.lists(st.tuples(st.floats(-500, 2000), st.floats(-500, 2000)), min_size=1, max_size=5)
+
+
+def lit_circle(height: int, width: int, x: float, y: float, radius: float, surround: int) -> np.ndarray:
+    photograph = np.full((height, width, 3), surround, np.uint8)
+    cv2.circle(photograph, (round(x), round(y)), round(radius), (150, 80, 40), cv2.FILLED)
+    return photograph
+
+
+@given(frame=frames, places=points, size=st.integers(16, 256))
+def test_points_come_back_from_the_network_exactly(frame: Frame, places: list, size: int):
+    there = frame.to_input(np.array(places), size)
+    assert frame.to_photograph(there, size) == pytest.approx(np.array(places), abs=1e-6)
+
+
+@settings(max_examples=60)
+@given(
+    x=st.integers(60, 340), y=st.integers(60, 240), radius=st.integers(8, 40), shift=st.integers(-20, 20),
+    side=st.integers(110, 400), size=st.sampled_from([64, 128, 160]),
+)  # fmt: skip
+def test_a_shape_cut_and_pasted_back_keeps_its_place_to_half_a_pixel(x, y, radius, shift, side, size):
+    shape = np.zeros((300, 400), np.float32)
+    cv2.circle(shape, (x, y), radius, 1.0, cv2.FILLED)
+    frame = Frame(x - side // 2 + shift // 2, y - side // 2 - shift // 2, max(side, 3 * radius))
+    if not (frame.left <= x - radius - 3 and x + radius + 3 <= frame.left + frame.side):
+        frame = Frame(x - 2 * radius - 5, y - 2 * radius - 5, 4 * radius + 10)
+    if not (frame.top <= y - radius - 3 and y + radius + 3 <= frame.top + frame.side):
+        frame = Frame(x - 2 * radius - 5, y - 2 * radius - 5, 4 * radius + 10)
+    back = frame.paste(frame.cut(shape, size), shape.shape)
+    rows, columns = np.mgrid[:300, :400]
+    for axis, centre in ((columns, x), (rows, y)):
+        assert (axis * back).sum() / back.sum() == pytest.approx(centre, abs=0.5)
+    assert back.sum() == pytest.approx(shape.sum(), rel=0.06)
+
+
+def test_one_pixel_lands_where_the_arithmetic_says():
+    image = np.zeros((100, 100), np.float32)
+    image[40, 70] = 1
+    cut = Frame(60, 30, 20).cut(image, 20)  # one to one
+    assert np.argwhere(cut == 1).tolist() == [[10, 10]]
+
+
+def test_what_lies_beyond_the_photograph_is_black():
+    image = np.full((50, 50, 3), 200, np.uint8)
+    cut = Frame(-25, -25, 100).cut(image, 100)
+    assert cut[24, 50].tolist() == [0, 0, 0]
+    assert cut[25, 25].tolist() == [200, 200, 200]
+
+
+def test_a_frame_far_outside_is_black_and_pastes_nothing():
+    frame = Frame(5000, 5000, 40)
+    assert not frame.cut(np.ones((20, 30, 3), np.uint8), 16).any()
+    assert not frame.paste(np.ones((16, 16), np.float32), (20, 30)).any()
+
+
+@pytest.mark.parametrize("surround", [0, 255])
+@pytest.mark.parametrize(
+    ("height", "width", "x", "y", "radius"),
+    [(400, 500, 250, 200, 180), (300, 500, 250, 150, 220), (900, 700, 300, 500, 260)],
+    ids=["round", "cut off above and below", "off centre"],
+)
+def test_field_of_view_is_the_lit_circle(surround, height, width, x, y, radius):
+    frame = field_of_view(lit_circle(height, width, x, y, radius, surround)).frame()
+    left, right = max(0, x - radius), min(width, x + radius)
+    top, bottom = max(0, y - radius), min(height, y + radius)
+    tolerance = 0.015 * max(height, width)
+    assert frame.left + frame.side / 2 == pytest.approx((left + right) / 2, abs=tolerance)
+    assert frame.top + frame.side / 2 == pytest.approx((top + bottom) / 2, abs=tolerance)
+    assert frame.side == pytest.approx(max(right - left, bottom - top), abs=2 * tolerance)
+
+
+def test_a_photograph_without_surround_is_field_of_view_throughout():
+    photograph = np.full((200, 300, 3), (150, 80, 40), np.uint8)
+    assert field_of_view(photograph).inside.all()
+
+
+def test_a_dark_spot_inside_belongs_to_the_field_of_view():
+    photograph = lit_circle(400, 400, 200, 200, 180, 0)
+    cv2.circle(photograph, (200, 200), 40, (2, 1, 1), cv2.FILLED)
+    field = field_of_view(photograph)
+    assert field.cut(Frame(180, 180, 40), 20).all()
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+def test_a_blank_picture_has_no_field_of_view(grey):
+    assert not field_of_view(np.full((200, 300, 3), grey, np.uint8)).found
+
+
+def test_inside_mask_follows_the_frame():
+    field = field_of_view(lit_circle(1000, 1000, 500, 500, 400, 0))
+    inside = field.cut(Frame(500, 100, 400), 100)  # the upper right quarter
+    rows, columns = np.mgrid[:100, :100] * 4 + 2
+    expected = np.hypot(columns, 400 - rows) <= 400
+    assert (inside != expected).mean() < 0.03
+
+
+def test_region_of_interest_is_a_multiple_of_the_disc():
+    frame = roi(100.0, 60.0, 40.0, 2.0)
+    assert (frame.left, frame.top, frame.side) == (60, 20, 80)

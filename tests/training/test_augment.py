@@ -1,0 +1,80 @@
+"""Tests of `training.augment`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.normalisation import Distribution
+from tests.drawn import write_folder
+from training.augment import UNKNOWN, Augmentation, draw_sample, plain_sample, vary_camera
+from training.sources.folder import read_source
+from training.views import View, cut_views
+
+DISTRIBUTION = Distribution((140, 75, 40), (40, 30, 20), (0.0,) * 6, ((0.0,) * 6,) * 6, 1.0)
+BOTH = ("disc", "cup")
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory) -> dict[str, list[View]]:
+    folder = write_folder(Path(tmp_path_factory.mktemp("drawn")) / "eyes", 3, seed=5)
+    examples = read_source(folder, "drawn")
+    return {"roi": cut_views(examples, "roi"), "whole": cut_views(examples, "whole")}
+
+
+def test_without_chance_the_disc_fills_its_share_of_the_middle(views):
+    sample = plain_sample(views["roi"][0], 128, BOTH, 2.0, DISTRIBUTION)
+    disc = sample.target[..., 0]
+    rows, columns = np.mgrid[:128, :128] + 0.5
+    assert (rows * disc).sum() / disc.sum() == pytest.approx(64, abs=0.7)
+    assert (columns * disc).sum() / disc.sum() == pytest.approx(64, abs=0.7)
+    assert 2 * np.sqrt(disc.sum() / np.pi) == pytest.approx(64, abs=1)
+
+
+def test_image_and_mask_move_together(views):
+    """The drawn disc is brighter than everything else, wherever geometry takes it."""
+    options = Augmentation(colour=0.0, hide=0.0, rotation_deg=90, shift=0.4)
+    for seed in range(8):
+        sample = draw_sample(
+            views["roi"][seed % 3], 128, BOTH, 2.0, DISTRIBUTION, options, np.random.default_rng(seed)
+        )
+        disc, red = sample.target[..., 0] > 0.5, sample.image[..., 0]
+        seen = sample.image.any(axis=-1)
+        bright = red > (red[disc & seen].mean() + red[~disc & seen].mean()) / 2
+        overlap = 2 * (bright & disc).sum() / (bright.sum() + disc.sum())
+        assert overlap > 0.85
+
+
+def test_the_same_seed_draws_the_same_sample(views):
+    draw = [
+        draw_sample(views["whole"][0], 96, ("disc",), None, DISTRIBUTION, Augmentation(), np.random.default_rng(seed))
+        for seed in (3, 3, 4)
+    ]
+    assert (draw[0].image == draw[1].image).all()
+    assert (draw[0].target == draw[1].target).all()
+    assert (draw[0].image != draw[2].image).any()
+
+
+def test_an_unknown_cup_is_marked(tmp_path):
+    (view,) = cut_views(read_source(write_folder(tmp_path / "eyes", 1, seed=2, cups=False), "drawn"), "roi")
+    sample = draw_sample(view, 64, BOTH, 2.0, DISTRIBUTION, Augmentation(), np.random.default_rng(1))
+    assert (sample.target[..., 1] == UNKNOWN).all()
+    assert sample.target[..., 0].max() > 0.9
+
+
+def test_locator_samples_cover_scales_and_empty_places(views):
+    shares = []
+    for seed in range(150):
+        random = np.random.default_rng(seed)
+        sample = draw_sample(views["whole"][seed % 3], 96, ("disc",), None, DISTRIBUTION, Augmentation(), random)
+        assert np.isfinite(sample.image).all()
+        shares.append(2 * np.sqrt(sample.target.sum() / np.pi) / 96)
+    assert max(shares) > 0.6
+    assert min(share for share in shares if share > 0.03) < 0.2
+    assert 0.02 < np.mean(np.array(shares) < 0.01) < 0.25
+
+
+def test_camera_of_strength_zero_changes_nothing():
+    image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    assert (vary_camera(image, 0.0, np.random.default_rng(2)) == image).all()
+    assert any((vary_camera(image, 1.0, np.random.default_rng(seed)) != image).any() for seed in range(3))

@@ -1,0 +1,59 @@
+"""From results on held-out photographs to the numbers by which a version knows its own limits."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model.segmenter import Thresholds
+from training.evaluate import Result
+from training.metrics import conformal_half_width
+
+COVERAGE = 0.9
+REFUSED = 0.01  # share of held-out photographs that each limit may refuse, before the margin
+OPEN = Thresholds(
+    disc=0.5, cup=0.5, disc_confidence=0.0, cup_confidence=0.0, distance=float("1e9"), sharpness=0.0
+)  # refuses nothing but an empty answer
+
+
+def limits(results: Sequence[Result]) -> Thresholds:
+    """Limits of what is gradable: where the worst hundredth of each held-out source stands, with a margin.
+
+    The margin leaves room for good photographs of sources that are not among these.
+    """
+
+    def worst(name: str, share: float, extreme: Any) -> float:
+        sources = sorted({r.source for r in results})
+        return float(extreme(np.quantile([getattr(r, name) for r in results if r.source == s], share) for s in sources))
+
+    return Thresholds(
+        disc=OPEN.disc,
+        cup=OPEN.cup,
+        disc_confidence=round(1 - 1.6 * (1 - worst("disc_confidence", REFUSED, min)), 3),
+        cup_confidence=round(1 - 1.3 * (1 - worst("cup_confidence", REFUSED, min)), 3),
+        distance=round(1.5 * worst("distance", 1 - REFUSED, max), 2),
+        sharpness=round(0.6 * worst("sharpness", REFUSED, min), 3),
+    )
+
+
+def interval(results: Sequence[Result]) -> dict[str, Any]:
+    """Half width of the vertical ratio's interval: split conformal on each source, the widest of them.
+
+    The widest, because a source that the version never saw may be like the hardest of those at hand. Empty without cups.
+    """
+    widths = {}
+    for source in sorted({r.source for r in results}):
+        errors = [e for r in results if r.source == source and r.gradable and (e := r.vertical_error) is not None]
+        if errors:
+            widths[source] = (conformal_half_width(errors, COVERAGE), len(errors))
+    if not widths:
+        return {}
+    widest = max(widths, key=lambda source: widths[source][0])
+    return {
+        "vertical_half_width": round(widths[widest][0], 4),
+        "coverage": COVERAGE,
+        "method": "split conformal on held-out photographs of each source; the widest source",
+        "widest_source": widest,
+        "photographs": {source: count for source, (_, count) in widths.items()},
+        "half_widths": {source: round(width, 4) for source, (width, _) in widths.items()},
+    }

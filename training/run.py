@@ -1,0 +1,165 @@
+"""One whole training run: sources → held-out split → views → distribution → locator and segmenter, ready to be published."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from model import normalisation
+from model.errors import InvalidConfiguration
+from model.normalisation import Distribution
+from model.retina import Frame
+from training.config import NetworkConfig, Preset, SourceConfig, preset_from_dict
+from training.sources.folder import Example, digest, read_source
+from training.split import Split, split_source
+from training.train import train_network
+from training.views import ROI_DIAMETERS, ROI_SIZE, View, cut_views
+
+NETWORKS = ("locator", "segmenter")
+STATISTICS_SIZE = 160  # pixels; at this size the training distribution is measured
+ELLIPSES = Path(__file__).parent / "ellipses"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: the networks, what they were trained on, and how."""
+
+    preset: Preset
+    locator: keras.Model
+    segmenter: keras.Model
+    distribution: Distribution
+    splits: dict[str, Split]
+    digests: dict[str, str]
+    seconds: dict[str, float]
+
+
+def read_splits(preset: Preset, data: Path) -> dict[str, Split]:
+    """The photographs of each source of a preset, parted into training and held out.
+
+    Args:
+        data: the folder that holds the sources' folders.
+    Raises:
+        InvalidSource: names what is wrong in the first source that is wrong.
+    """
+    return {source.name: split_source(_examples(source, data), source, preset) for source in preset.sources}
+
+
+def train_run(preset: Preset, data: Path, out: Path, console: Console) -> Trained:
+    """Train both networks of a preset; a run that was stopped goes on where its last checkpoint stands.
+
+    Args:
+        data: the folder that holds the sources' folders.
+        out: folder for checkpoints and logs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    splits = read_splits(preset, data)
+    digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
+    for name, split in splits.items():
+        console.print(f"{name}: {len(split.training)} for training, {len(split.held_out)} held out")
+    training = [example for split in splits.values() for example in split.training]
+    held_out = [example for split in splits.values() for example in split.held_out]
+    everything = json.dumps(digests, sort_keys=True)
+    whole, roi = cut_views(training, "whole"), cut_views(training, "roi")
+    distribution = estimate_distribution(preset, roi, whole)
+    models: dict[str, keras.Model] = {}
+    seconds: dict[str, float] = {}
+    for name, views, config in zip(NETWORKS, (whole, roi), (preset.locator, preset.segmenter), strict=True):
+        models[name], seconds[name] = train_network(
+            name,
+            config,
+            weights_of(preset, config),
+            None if name == "locator" else preset.roi_diameters,
+            views,
+            cut_views(held_out, "whole" if name == "locator" else "roi"),
+            distribution,
+            preset.seed,
+            preset.mixed_precision,
+            preset.steps_per_epoch,
+            everything,
+            out,
+            console,
+        )
+    return Trained(preset, models["locator"], models["segmenter"], distribution, splits, digests, seconds)
+
+
+def save_run(trained: Trained, out: Path) -> None:
+    """Keep a finished run in its folder: `locator.keras`, `segmenter.keras` and, last of all, `run.json`."""
+    for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
+        partial = out / f"{name}.partial.keras"
+        network.save(partial)
+        partial.replace(out / f"{name}.keras")
+    facts = {
+        "preset": trained.preset.as_dict(),
+        "distribution": trained.distribution.as_dict(),
+        "digests": trained.digests,
+        "seconds": trained.seconds,
+    }
+    partial = out / "run.partial"
+    partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    partial.replace(out / "run.json")
+
+
+def load_run(out: Path, data: Path) -> Trained:
+    """The inverse of `save_run`; the photographs are looked up again, for the held-out ones.
+
+    Raises:
+        InvalidConfiguration: no finished run, or the photographs are not those that it was trained on.
+    """
+    try:
+        facts = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        networks = {name: keras.models.load_model(out / f"{name}.keras", compile=False) for name in NETWORKS}
+    except (OSError, ValueError) as error:
+        raise InvalidConfiguration(f"{out}: holds no finished run: {error}") from error
+    preset = preset_from_dict(facts["preset"])
+    splits = read_splits(preset, data)
+    digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
+    if digests != facts["digests"]:
+        changed = sorted(name for name in digests if digests[name] != facts["digests"].get(name))
+        raise InvalidConfiguration(f"{data}: not what {out} was trained on: {', '.join(changed)} changed")
+    return Trained(
+        preset,
+        networks["locator"],
+        networks["segmenter"],
+        Distribution.from_dict(facts["distribution"]),
+        splits,
+        digests,
+        facts["seconds"],
+    )
+
+
+def weights_of(preset: Preset, config: NetworkConfig) -> dict[str, float]:
+    """Share of the samples by source for one network: the sources' weights, or the network's own table."""
+    return {source.name: config.sources.get(source.name, source.weight) for source in preset.sources}
+
+
+def estimate_distribution(preset: Preset, roi: list[View], whole: list[View]) -> Distribution:
+    """The training distribution, every source counting by its weight in the segmenter's samples."""
+    weights = weights_of(preset, preset.segmenter)
+    counts: dict[str, int] = {}
+    for view in roi:
+        counts[view.example.source] = counts.get(view.example.source, 0) + 1
+    size = round(ROI_SIZE / ROI_DIAMETERS * preset.roi_diameters)
+    start = (ROI_SIZE - size) // 2
+
+    def nominal(view: View) -> tuple[Any, Any]:
+        image = view.image[start : start + size, start : start + size]
+        inside = view.inside[start : start + size, start : start + size]
+        return _reduced(image), _reduced(inside).astype(bool)
+
+    return normalisation.estimate(
+        [nominal(view) for view in roi],
+        [(_reduced(view.image), _reduced(view.inside).astype(bool)) for view in whole],
+        [weights[view.example.source] / counts[view.example.source] for view in roi],
+    )
+
+
+def _reduced(image: Any) -> Any:
+    return Frame(0, 0, image.shape[0]).cut(image, STATISTICS_SIZE)
+
+
+def _examples(source: SourceConfig, data: Path) -> list[Example]:
+    ellipses = ELLIPSES / source.ellipses if source.ellipses else None
+    return read_source(data / (source.folder or source.name), source.name, ellipses)

@@ -1,0 +1,200 @@
+"""Train one network, locator or segmenter, on views; resumable, the same again with the same seed."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from model.normalisation import Distribution
+from model.unet import build_unet
+from training import checkpoint
+from training.augment import plain_sample
+from training.batches import batches
+from training.config import NetworkConfig
+from training.losses import dice_and_cross_entropy, dice_of_channel
+from training.views import View
+
+SETTLING_BATCHES = 100  # forward passes that settle batch normalisation on the averaged weights
+
+
+def train_network(
+    name: str,
+    config: NetworkConfig,
+    weights: dict[str, float],
+    roi_diameters: float | None,
+    views: Sequence[View],
+    held_out: Sequence[View],
+    distribution: Distribution,
+    seed: int,
+    mixed_precision: bool,
+    steps_per_epoch: int,
+    data_digest: str,
+    out: Path,
+    console: Console,
+) -> tuple[keras.Model, float]:
+    """Train, or go on with, one network.
+
+    Args:
+        name: "locator" or "segmenter".
+        weights: share of the samples by source.
+        roi_diameters: None for the locator, which sees whole fields of view.
+        held_out: views for the log only; nothing is chosen by them.
+        out: folder for `<name>.checkpoint.npz` and `<name>.log.csv`.
+    Returns:
+        The float32 network with its final weights, and the seconds that training took in this and earlier tries.
+    Raises:
+        InvalidCheckpoint: `out` holds the state of another run.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(seed)
+    stream = [seed, 0 if roi_diameters is None else 1]
+    fingerprint = _fingerprint(config, weights, roi_diameters, distribution, stream, data_digest)
+    with _Precision(mixed_precision):
+        model = build_unet(config.network, name)
+    _compile(model, config)
+    model.optimizer.build(model.trainable_variables)
+    saved, log = out / f"{name}.checkpoint.npz", out / f"{name}.log.csv"
+    first = checkpoint.load(saved, model, fingerprint) if saved.exists() else 0
+    seconds = _seconds_so_far(log) if first else 0.0
+    if not first:
+        log.write_text("step,seconds,loss,images_per_s,metrics\n", encoding="utf-8")
+    stream_of_batches = batches(views, config, weights, roi_diameters, distribution, stream, first)
+    watched = _watched(held_out, config, roi_diameters, distribution)
+    text = TextColumn("{task.fields[note]}")
+    columns = (TextColumn(f"{name:9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), text)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=config.steps, completed=first, note="")
+        started, counted = time.perf_counter(), first
+        for step, (images, targets) in enumerate(stream_of_batches, first + 1):
+            values = model.train_on_batch(images, targets, return_dict=True)
+            if step % 10 == 0:
+                rate = (step - counted) * config.batch_size / (time.perf_counter() - started)
+                progress.update(task, completed=step, note=_note(values, rate))
+            if step % steps_per_epoch == 0 or step == config.steps:
+                lap = time.perf_counter() - started
+                seconds += lap
+                rate = (step - counted) * config.batch_size / lap
+                seen = _watch(model, watched)
+                line = {k: round(float(v), 4) for k, v in values.items()} | seen
+                with log.open("a", encoding="utf-8") as file:
+                    file.write(f"{step},{seconds:.1f},{line['loss']},{rate:.1f},{json.dumps(line)!r}\n")
+                left = (config.steps - step) * config.batch_size / rate / 60
+                held = " ".join(f"held-out {k} {v}" for k, v in seen.items())
+                if not console.is_terminal:
+                    console.print(f"{name} {step}/{config.steps} {_note(values, rate)} {held}, {left:.0f} min left")
+                checkpoint.save(saved, model, step, fingerprint)
+                model.reset_metrics()
+                started, counted = time.perf_counter(), step
+    return _finish(model, config, views, weights, roi_diameters, distribution, stream), seconds
+
+
+def _compile(model: keras.Model, config: NetworkConfig) -> None:
+    warm_up = min(config.warm_up, config.steps // 4)
+    rate = keras.optimizers.schedules.CosineDecay(
+        1e-6 if warm_up else config.learning_rate,
+        max(1, config.steps - warm_up),
+        warmup_target=config.learning_rate if warm_up else None,
+        warmup_steps=warm_up,
+    )
+    average: dict[str, Any] = {"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, global_clipnorm=5.0, **average)
+    metrics = [dice_of_channel(i, output) for i, output in enumerate(config.network.outputs)]
+    model.compile(optimizer=optimizer, loss=dice_and_cross_entropy, metrics=metrics, jit_compile=False)
+
+
+def _finish(
+    model: keras.Model,
+    config: NetworkConfig,
+    views: Sequence[View],
+    weights: dict[str, float],
+    roi_diameters: float | None,
+    distribution: Distribution,
+    stream: Sequence[int],
+) -> keras.Model:
+    """The averaged weights in a float32 network, its batch normalisation settled on them."""
+    if config.ema_momentum:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    final = build_unet(config.network, model.name)
+    final.set_weights(model.get_weights())
+    layers = [layer for layer in final.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for number, (images, _) in enumerate(batches(views, config, weights, roi_diameters, distribution, [*stream, 1], 0)):
+        if not layers or number == min(SETTLING_BATCHES, config.steps):
+            break
+        for layer in layers:
+            layer.momentum = number / (number + 1)  # a plain mean over all batches
+        final(images, training=True)
+    for layer in layers:
+        layer.momentum = 0.9
+    return final
+
+
+class _Precision:
+    """The layers that are built inside compute in bf16, weights stay float32."""
+
+    def __init__(self, mixed: bool) -> None:
+        self.policy = "mixed_bfloat16" if mixed else "float32"
+
+    def __enter__(self) -> None:
+        self.before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.policy)
+
+    def __exit__(self, *_: object) -> None:
+        keras.config.set_dtype_policy(self.before)
+
+
+def _watched(
+    views: Sequence[View], config: NetworkConfig, roi_diameters: float | None, distribution: Distribution
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Unvaried samples of held-out views by source; of the sources with cups alone where the network draws cups."""
+    by_source: dict[str, list[Any]] = {}
+    for view in views:
+        sample = plain_sample(view, config.network.input_size, config.network.outputs, roi_diameters, distribution)
+        by_source.setdefault(view.example.source, []).append(sample)
+    return {
+        name: (np.stack([s.image for s in samples]), np.stack([s.target for s in samples]))
+        for name, samples in sorted(by_source.items())
+    }
+
+
+def _watch(model: keras.Model, watched: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """Mean Dice of each output by source with the weights of this moment."""
+    result = {}
+    for name, (images, targets) in watched.items():
+        drawn = np.concatenate([np.asarray(model(images[i : i + 32])) for i in range(0, len(images), 32)]) > 0.5
+        truth = targets > 0.5
+        dice = 2 * (drawn & truth).sum((1, 2)) / np.maximum(1, drawn.sum((1, 2)) + truth.sum((1, 2)))
+        known = (targets[:, 0, 0] >= 0).all(axis=0)
+        result[name] = [round(float(value), 3) if ok else None for value, ok in zip(dice.mean(axis=0), known, strict=True)]
+    return result
+
+
+def _note(values: dict[str, Any], rate: float) -> str:
+    dice = " ".join(f"{key} {float(value):.3f}" for key, value in values.items() if key != "loss")
+    return f"loss {float(values['loss']):.3f} Dice {dice} {rate:.0f} images/s"
+
+
+def _fingerprint(
+    config: NetworkConfig,
+    weights: dict[str, float],
+    roi_diameters: float | None,
+    distribution: Distribution,
+    stream: Sequence[int],
+    data_digest: str,
+) -> str:
+    facts = [asdict(config), weights, roi_diameters, distribution.as_dict(), list(stream), data_digest]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _seconds_so_far(log: Path) -> float:
+    try:
+        return float(log.read_text(encoding="utf-8").splitlines()[-1].split(",")[1])
+    except (OSError, IndexError, ValueError):
+        return 0.0
