@@ -47,14 +47,20 @@ class UNetConfig:
         if not 0 <= self.depth <= 8:
             wrong.append(f"depth={self.depth}: must be 0 to 8")
         elif self.input_size <= 0 or self.input_size % 2**self.depth:
-            wrong.append(f"input_size={self.input_size}: must be a positive multiple of {2**self.depth} at depth {self.depth}")
+            wrong.append(
+                f"input_size={self.input_size}: must be a positive multiple of {2**self.depth} at depth {self.depth}"
+            )
         if self.start_channels < 1:
             wrong.append(f"start_channels={self.start_channels}: must be at least 1")
         if self.channel_growth <= 0 or min(self.channels) < 1:
             wrong.append(f"channel_growth={self.channel_growth}: leaves a level without channels")
         if not 0 <= self.dropout < 1:
             wrong.append(f"dropout={self.dropout}: must be in [0, 1)")
-        for field, allowed in (("normalisation", Normalisation), ("downsampling", Downsampling), ("upsampling", Upsampling)):
+        for field, allowed in (
+            ("normalisation", Normalisation),
+            ("downsampling", Downsampling),
+            ("upsampling", Upsampling),
+        ):
             if getattr(self, field) not in get_args(allowed):
                 wrong.append(f"{field}={getattr(self, field)!r}: must be one of {', '.join(get_args(allowed))}")
         if not self.outputs or set(self.outputs) - {"disc", "cup"} or len(set(self.outputs)) < len(self.outputs):

@@ -24,7 +24,7 @@ def limits(results: Sequence[Result]) -> Thresholds:
 
     def worst(name: str, share: float, extreme: Any) -> float:
         sources = sorted({r.source for r in results})
-        return float(extreme(np.quantile([getattr(r, name) for r in results if r.source == s], share) for s in sources))
+        return float(extreme(float(np.quantile([getattr(r, name) for r in results if r.source == s], share)) for s in sources))
 
     return Thresholds(
         disc=OPEN.disc,
@@ -43,7 +43,7 @@ def interval(results: Sequence[Result]) -> dict[str, Any]:
     """
     widths = {}
     for source in sorted({r.source for r in results}):
-        errors = [e for r in results if r.source == source and r.gradable and (e := r.vertical_error) is not None]
+        errors = [e for r in results if r.source == source and (e := r.vertical_error) is not None]
         if errors:
             widths[source] = (conformal_half_width(errors, COVERAGE), len(errors))
     if not widths:

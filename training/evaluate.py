@@ -50,7 +50,7 @@ def evaluate_photograph(segmenter: Segmenter, example: Example) -> Result:
     drawn, drawn_disc = answer.drawn, measure(answer.drawn).disc
     missed = True
     if drawn_disc is not None:
-        missed = truth[int(drawn_disc.centre.y), int(drawn_disc.centre.x)] == Label.BACKGROUND
+        missed = bool(truth[int(drawn_disc.centre.y), int(drawn_disc.centre.x)] == Label.BACKGROUND)
     true_ratios = measure(truth).ratios if example.cup_annotated else None
     interval = answer.vertical_interval
     return Result(
@@ -103,7 +103,7 @@ def _figures(source: str, results: Sequence[Result], how: str) -> dict[str, Any]
         figures |= _mean("vertical_mae", [abs(e) for e in errors])
         figures["vertical_bias"] = round(float(np.mean(errors)), 4)
     covered = [
-        r.interval_low <= r.vertical_truth <= r.interval_high
+        bool(r.interval_low <= r.vertical_truth <= r.interval_high)
         for r in with_cup
         if r.interval_low is not None and r.interval_high is not None and r.vertical_truth is not None
     ]

@@ -66,14 +66,15 @@ def stage_version(trained: Trained, facts: Facts, folder: Path, console: Console
     # held-out parts of sources that were trained on calibrate; a source that was left out is only reported
     seen = [e for split in trained.splits.values() if not split.left_out for e in split.held_out]
     unseen = [e for split in trained.splits.values() if split.left_out for e in split.held_out]
-    draft = artefact.write(folder, manifest)
-    results = _evaluate(draft, seen, console)
+    results = _evaluate(artefact.write(folder, manifest), seen, console)
     if results:
-        manifest = dataclasses.replace(manifest, thresholds=dataclasses.asdict(calibrate.limits(results)))
-        results = _evaluate(artefact.write(folder, manifest), seen, console)
-        manifest = dataclasses.replace(manifest, calibration=calibrate.interval(results))
+        manifest = dataclasses.replace(
+            manifest,
+            thresholds=dataclasses.asdict(calibrate.limits(results)),
+            calibration=calibrate.interval(results),
+        )
     final = artefact.write(folder, manifest)
-    results = _evaluate(final, seen, console) if results else []
+    results = _evaluate(final, seen, console)
     left_out = _evaluate(final, unseen, console)
     manifest = dataclasses.replace(
         manifest, metrics=[*summarise(results, "held out"), *summarise(left_out, "left out")]

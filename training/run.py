@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from model import normalisation
@@ -19,7 +19,6 @@ from training.train import train_network
 from training.views import ROI_DIAMETERS, ROI_SIZE, View, cut_views
 
 NETWORKS = ("locator", "segmenter")
-STATISTICS_SIZE = 160  # pixels; at this size the training distribution is measured
 ELLIPSES = Path(__file__).parent / "ellipses"
 
 
@@ -141,23 +140,19 @@ def estimate_distribution(preset: Preset, roi: list[View], whole: list[View]) ->
     counts: dict[str, int] = {}
     for view in roi:
         counts[view.example.source] = counts.get(view.example.source, 0) + 1
-    size = round(ROI_SIZE / ROI_DIAMETERS * preset.roi_diameters)
-    start = (ROI_SIZE - size) // 2
-
-    def nominal(view: View) -> tuple[Any, Any]:
-        image = view.image[start : start + size, start : start + size]
-        inside = view.inside[start : start + size, start : start + size]
-        return _reduced(image), _reduced(inside).astype(bool)
-
+    side = round(ROI_SIZE / ROI_DIAMETERS * preset.roi_diameters)
+    region = Frame((ROI_SIZE - side) // 2, (ROI_SIZE - side) // 2, side)
+    roi_size, whole_size = preset.segmenter.network.input_size, preset.locator.network.input_size
     return normalisation.estimate(
-        [nominal(view) for view in roi],
-        [(_reduced(view.image), _reduced(view.inside).astype(bool)) for view in whole],
+        [_cut(view, region, roi_size) for view in roi],
+        [_cut(view, Frame(0, 0, view.image.shape[0]), whole_size) for view in whole],
         [weights[view.example.source] / counts[view.example.source] for view in roi],
     )
 
 
-def _reduced(image: Any) -> Any:
-    return Frame(0, 0, image.shape[0]).cut(image, STATISTICS_SIZE)
+def _cut(view: View, frame: Frame, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """(image, inside) as the segmenter cuts them, at the network's own size: sharpness depends on it."""
+    return frame.cut(view.image, size), frame.cut(view.inside, size).astype(bool)
 
 
 def _examples(source: SourceConfig, data: Path) -> list[Example]:

@@ -1,0 +1,203 @@
+"""Run a SavedModel: by OpenVINO, the default where installed, or by TensorFlow, the reference. Both answer the same."""
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections import deque
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from model.errors import CorruptVersion, EngineUnavailable, InvalidConfiguration
+
+ENGINES = ("openvino", "tensorflow")
+PRECISIONS = ("f32", "bf16")
+SIGNATURE = "serving_default"  # what `artefact.export_network` writes and TensorFlow Serving expects
+INPUT, OUTPUT = "image", "probabilities"
+
+
+class Engine(Protocol):
+    """One loaded network. Safe to call from several threads."""
+
+    name: str  # of ENGINES
+    precision: str  # of PRECISIONS: what really runs, not what was asked for
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """(batch, S, S, 3) float32 → (batch, S, S, C) float32 in [0, 1], a new array; batch at least 1.
+
+        Raises:
+            ValueError: another shape.
+        """
+        ...
+
+
+def load(saved_model: Path, engine: str = "auto", precision: str = "auto", threads: int = 0) -> Engine:
+    """A network that is ready to run.
+
+    Args:
+        saved_model: folder of a SavedModel with the signature `image` → `probabilities`; only load what you trust.
+        engine: "openvino", "tensorflow", or "auto": OpenVINO where it is installed, else TensorFlow.
+        precision: "f32", "bf16" (OpenVINO on a CPU that computes in it), or "auto": bf16 where the CPU can, else f32.
+        threads: for one call; 0 means as many as there are cores that this process may use. TensorFlow has one pool per
+            process, sized before its first operation; a later number is ignored.
+    Raises:
+        InvalidConfiguration: an unknown engine or precision, or one that the engine or the CPU does not have.
+        EngineUnavailable: the engine is not installed.
+        CorruptVersion: not a SavedModel, or one with another signature.
+    """
+    if engine not in ("auto", *ENGINES):
+        raise InvalidConfiguration(f"engine={engine!r}: must be auto, {' or '.join(ENGINES)}")
+    if precision not in ("auto", *PRECISIONS):
+        raise InvalidConfiguration(f"precision={precision!r}: must be auto, {' or '.join(PRECISIONS)}")
+    if threads < 0:
+        raise InvalidConfiguration(f"threads={threads}: must be 0 or more")
+    if engine == "auto":
+        engine = "openvino" if is_installed("openvino") else "tensorflow"
+    if not is_installed(engine):
+        raise EngineUnavailable(f"the engine {engine} is not installed")
+    if not (saved_model / "saved_model.pb").is_file():
+        raise CorruptVersion(f"{saved_model.name}/saved_model.pb is missing")
+    if engine == "openvino":
+        return _OpenVINOEngine(saved_model, precision, threads or _usable_cores())
+    return _TensorFlowEngine(saved_model, precision, threads)
+
+
+def is_installed(engine: str) -> bool:
+    """Whether the package of that name can be imported; does not import it."""
+    try:
+        return importlib.util.find_spec(engine) is not None
+    except ValueError:  # a module without a spec, or one barred from being imported
+        return False
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO without its converter, which imports TensorFlow's helpers and reports every import to its maker.
+
+    `openvino/__init__.py` leaves the converter out where it cannot be imported; reading a SavedModel needs none of it.
+    Nothing can be undone where somebody else imported OpenVINO before.
+    """
+    converter = "openvino.tools.ovc"
+    bar = "openvino" not in sys.modules and converter not in sys.modules
+    if bar:
+        sys.modules[converter] = None  # type: ignore[assignment]  # the documented way to make an import fail
+    try:
+        import openvino
+    finally:
+        if bar:
+            del sys.modules[converter]
+    module: ModuleType = openvino
+    return module
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow without the notes on instruction sets and GPUs that it prints; an operator's own level is kept."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow
+
+    module: ModuleType = tensorflow
+    return module
+
+
+class _OpenVINOEngine:
+    """One compiled network with a free batch.
+
+    A request holds the tensors of one run, so every call takes one that no other call is using. Calls that overlap wait
+    for each other inside OpenVINO, each then running on all threads.
+    """
+
+    name = "openvino"
+
+    def __init__(self, saved_model: Path, precision: str, threads: int) -> None:
+        openvino = import_openvino()
+        core = openvino.Core()
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # only where the CPU computes in it
+        if precision == "auto":
+            precision = "bf16" if has_bf16 else "f32"
+        elif precision == "bf16" and not has_bf16:
+            raise InvalidConfiguration("precision='bf16': this CPU has no bf16 instructions")
+        try:
+            network = core.read_model(saved_model)
+            if (_names(network.inputs), _names(network.outputs)) != ([INPUT], [OUTPUT]):
+                raise CorruptVersion(f"{saved_model.name}: the signature is not {INPUT} → {OUTPUT}")
+            options = {
+                "INFERENCE_PRECISION_HINT": precision,  # else OpenVINO picks by the CPU and says nothing
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads,
+            }
+            self._compiled = core.compile_model(network, "CPU", options)
+        except RuntimeError as error:
+            raise CorruptVersion(f"{saved_model.name}: OpenVINO cannot load it: {error}") from error
+        runs_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        self.precision = "bf16" if runs_in == openvino.Type.bf16 else "f32"
+        if self.precision != precision:
+            raise InvalidConfiguration(f"precision={precision!r}: OpenVINO computes in {self.precision} here")
+        self._shape = _sides(self._compiled.input(0).partial_shape)
+        self._free: deque[Any] = deque()  # requests that no thread is using; append and pop are atomic
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        images = _checked(images, self._shape)
+        try:
+            request = self._free.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        # shared input: no copy; the output is a copy, as the next run overwrites the request's own
+        result: np.ndarray = request.infer([images], share_inputs=True, share_outputs=False)[0]
+        self._free.append(request)
+        return result
+
+
+class _TensorFlowEngine:
+    """The SavedModel's own graph."""
+
+    name = "tensorflow"
+    precision = "f32"
+
+    def __init__(self, saved_model: Path, precision: str, threads: int) -> None:
+        if precision == "bf16":
+            raise InvalidConfiguration("precision='bf16': the engine tensorflow computes in f32 alone")
+        tensorflow = import_tensorflow()
+        if threads:
+            with contextlib.suppress(RuntimeError):  # TensorFlow is at work already
+                tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        self._constant = tensorflow.constant
+        try:
+            # kept, because the signature does not own its variables
+            self._loaded = tensorflow.saved_model.load(str(saved_model))
+            self._run = self._loaded.signatures[SIGNATURE]
+            inputs, outputs = self._run.structured_input_signature[1], self._run.structured_outputs
+            self._shape = tuple(inputs[INPUT].shape[1:])
+            fits = (list(inputs), list(outputs)) == ([INPUT], [OUTPUT])
+        except (OSError, KeyError, ValueError, tensorflow.errors.OpError) as error:
+            raise CorruptVersion(f"{saved_model.name}: TensorFlow cannot load it: {error}") from error
+        if not fits:
+            raise CorruptVersion(f"{saved_model.name}: the signature is not {INPUT} → {OUTPUT}")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        images = _checked(images, self._shape)
+        result: np.ndarray = self._run(**{INPUT: self._constant(images)})[OUTPUT].numpy()
+        return result
+
+
+def _usable_cores() -> int:
+    """Cores that this process may run on: a container's or `taskset`'s share, not the machine's."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _names(ports: list[Any]) -> list[str]:
+    return [port.any_name if port.names else "" for port in ports]
+
+
+def _sides(shape: Any) -> tuple[int, ...]:
+    """(S, S, 3) of a shape whose first axis is free."""
+    return tuple(shape[axis].get_length() for axis in range(1, len(shape)))
+
+
+def _checked(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    if images.shape[1:] != shape or len(images) == 0:
+        raise ValueError(f"images have the shape {images.shape}, not (batch, {', '.join(map(str, shape))})")
+    return np.ascontiguousarray(images, np.float32)

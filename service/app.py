@@ -1,0 +1,92 @@
+"""`create_app`: the only place where the service's parts meet."""
+
+from typing import Any
+
+import anyio
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from model.images import Limits
+from model.registry import LocalRegistry, open_registry
+from service import examples, problems, routes, uploads
+from service.problems import Problem
+from service.settings import Settings
+from service.versions import LiveVersions
+
+API_VERSION = "1.0.0"
+DESCRIPTION = """Optic disc, optic cup and cup-to-disc ratio from one colour fundus photograph.
+
+Every error is an RFC 9457 problem with a stable `code`. For research and education; not a medical device."""
+SAME_HOST_ONLY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+
+def create_app(settings: Settings, registry: LocalRegistry | None = None) -> FastAPI:
+    """The service, its default version loaded. Where none can be, it starts all the same and answers 503.
+
+    Args:
+        registry: where the versions are; by default the one that the settings name.
+    Raises:
+        VersionNotFound, EngineUnavailable, InvalidConfiguration: the settings ask for what is not there.
+    """
+    app = FastAPI(
+        title="CupDisc",
+        version=API_VERSION,
+        description=DESCRIPTION,
+        docs_url=None,  # the framework's own page loads its scripts from another host
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry={"auto_configure": False},  # nothing leaves the machine, whatever the environment says
+    )
+    limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
+    app.state.limits = limits
+    app.state.live = LiveVersions(registry or open_registry(settings.registry), settings)
+    app.state.workers = anyio.CapacityLimiter(settings.max_parallel)
+    body_limit = limits.max_bytes + uploads.FORM_OVERHEAD
+    app.add_middleware(uploads.BoundedUploads, max_bytes=body_limit, timeout_s=settings.upload_timeout_s)
+    app.add_middleware(HeadAsGet)
+    app.include_router(routes.router)
+    app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]))
+    app.add_route("/docs", _docs, include_in_schema=False)
+    problems.install(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+class HeadAsGet:
+    """ASGI middleware: HEAD is answered wherever GET is. The server leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self.app(scope, receive, send)
+
+
+async def _docs(request: Request) -> Response:
+    """Swagger UI from an installed package."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    page = get_swagger_ui_html(
+        openapi_url=f"{root}/openapi.json",
+        title="CupDisc",
+        swagger_js_url=f"{root}/docs/assets/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}/docs/assets/swagger-ui.css",
+        swagger_favicon_url="data:,",
+        swagger_ui_parameters={"validatorUrl": None},
+    )
+    page.headers["Content-Security-Policy"] = SAME_HOST_ONLY
+    return page
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if not app.openapi_schema:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        answer = schema["paths"]["/v1/segmentations"]["post"]["responses"]["200"]["content"]["application/json"]
+        answer["examples"] = examples.SEGMENTATIONS  # again: FastAPI drops every null from an example
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,157 @@
+"""Every error's answer over HTTP: one table, RFC 9457 `application/problem+json`, a stable `code`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from model import errors
+from model.errors import CupDiscError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class PhotographMissing(CupDiscError):
+    """The form has no file field `image`, or more than one."""
+
+    code = "photograph_missing"
+
+
+class InvalidMultipart(CupDiscError):
+    """The body is not the multipart form that its header announces."""
+
+    code = "invalid_multipart"
+
+
+class UnsupportedMediaType(CupDiscError):
+    """The declared content type can hold no photograph."""
+
+    code = "unsupported_media_type"
+
+
+class NotAcceptable(CupDiscError):
+    """`Accept` allows none of the forms that the answer can take."""
+
+    code = "not_acceptable"
+
+
+class InvalidParameter(CupDiscError):
+    """A parameter of the query has a value that it cannot have."""
+
+    code = "invalid_parameter"
+
+
+class UploadTooSlow(CupDiscError):
+    """The body did not arrive in time."""
+
+    code = "upload_too_slow"
+
+
+# error class: status, and an example of `detail` for the documentation
+ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
+    errors.PhotographError: (422, "the bytes are no photograph"),
+    errors.EmptyPhotograph: (400, "the photograph has no bytes"),
+    errors.TooManyBytes: (413, "the photograph has more than 33554432 bytes"),
+    errors.TooManyPixels: (422, "20000 x 20000 pixels are more than the limit of 64000000"),
+    errors.TooFewPixels: (422, "1 x 1 pixels: each side needs at least 64"),
+    errors.UnsupportedFormat: (415, "not a JPEG, PNG, TIFF, BMP or WebP image"),
+    errors.UnreadablePhotograph: (422, "the JPEG image is truncated or damaged"),
+    errors.InvalidMask: (422, "a label mask holds the values 0, 1 and 2 only"),
+    errors.DiscNotFound: (422, "the mask has no disc, and so no ratio"),
+    errors.VersionError: (503, "the version cannot be used"),
+    errors.VersionNotFound: (404, "no version or alias '2020.1.1'"),
+    errors.VersionExists: (409, "version 2026.11.1 is published already"),
+    errors.CorruptVersion: (503, "version 2026.11.1: segmenter/saved_model.pb has changed"),
+    errors.UnknownSchema: (503, "version 2026.11.1 is written in a newer schema"),
+    errors.AliasConflict: (409, "alias 'production' points elsewhere than expected"),
+    errors.NoVersionLive: (503, "no version could be loaded"),
+    errors.EngineUnavailable: (503, "the engine 'tensorflow' is not installed"),
+    errors.InvalidConfiguration: (500, "the service is set up in a way that cannot work"),
+    PhotographMissing: (422, "send exactly one file in the form field 'image'"),
+    InvalidMultipart: (400, "the body ends before its closing boundary"),
+    UnsupportedMediaType: (415, "send multipart/form-data, or the image itself as image/jpeg, image/png, ..."),
+    NotAcceptable: (406, "the answer can be application/json or image/png"),
+    InvalidParameter: (422, "masks: Input should be 'png', 'rle', 'polygon' or 'none'"),
+    UploadTooSlow: (408, "the body did not arrive within 120 s"),
+}
+UNEXPECTED = "an unexpected error, our fault"
+
+
+class Problem(BaseModel):
+    """RFC 9457. Test `code`: it is stable. `detail` is for people and may change."""
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": False})
+
+    type: str = Field(default="about:blank", description="Always `about:blank`: `title` then is the status in words.")
+    title: str = Field(examples=["Unprocessable Content"])
+    status: int = Field(examples=[422], ge=400, le=599)
+    detail: str = Field(examples=["the JPEG image is truncated or damaged"])
+    code: str = Field(examples=["unreadable_photograph"])
+
+
+def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer that says what went wrong."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code)
+    return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def responses(*kinds: type[CupDiscError]) -> dict[int | str, dict[str, Any]]:
+    """The same answers for OpenAPI, an example of each, grouped by status; the last for what is not foreseen."""
+    grouped: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        status, detail = ANSWERS[kind]
+        _document(grouped, status, status, kind.code, (kind.__doc__ or "").splitlines()[0], detail)
+    _document(grouped, "default", 500, "internal_error", "A fault of ours.", UNEXPECTED)
+    return grouped
+
+
+def _document(
+    grouped: dict[int | str, dict[str, Any]], key: int | str, status: int, code: str, summary: str, detail: str
+) -> None:
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code)
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}}
+    answer = grouped.setdefault(key, {"description": "Error" if key == "default" else body.title, "content": content})
+    answer["content"][MEDIA_TYPE]["examples"][code] = {"summary": summary, "value": body.model_dump()}
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the application be answered by this file."""
+    app.add_exception_handler(CupDiscError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid_parameter)
+    app.add_exception_handler(HTTPException, _routing)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    assert isinstance(error, CupDiscError)  # noqa: S101 - for the type checker
+    return problem(ANSWERS[type(error)][0], error.code, str(error))
+
+
+async def _invalid_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    wrong = [f"{'.'.join(str(part) for part in one['loc'][1:])}: {one['msg']}" for one in error.errors()]
+    return await _ours(request, InvalidParameter("; ".join(wrong)))
+
+
+async def _routing(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: unknown paths and methods."""
+    assert isinstance(error, HTTPException)  # noqa: S101
+    if error.status_code == 405 and request.method == "OPTIONS":
+        return Response(status_code=204, headers=error.headers)
+    phrase = HTTPStatus(error.status_code).phrase
+    return problem(error.status_code, phrase.lower().replace(" ", "_"), str(error.detail), error.headers)
+
+
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return problem(400, "client_disconnected", "the client went away before the body was complete")  # nobody reads it
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """A fault of ours. The server logs the traceback; the answer gives nothing away."""
+    return problem(500, "internal_error", UNEXPECTED)

@@ -1,0 +1,176 @@
+"""The shapes of the API's answers, with their units. Unknown is `null`, never -1 or NaN."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Coarse = Annotated[float, AfterValidator(lambda value: round(value, 2))]  # pixels, degrees, milliseconds
+Fine = Annotated[float, AfterValidator(lambda value: round(value, 4))]  # numbers without a unit
+# told, not checked: a last bit above 1 must never turn an answer into an error
+Fraction = Annotated[Fine, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class VersionUsed(_Answer):
+    """The trained version that answered, and what ran it."""
+
+    name: str
+    version: str
+    sha256: str = Field(description="Of the version's `manifest.json`, which holds the digest of every other file.")
+    engine: Literal["openvino", "tensorflow"]
+    precision: Literal["f32", "bf16"]
+
+
+class ImageRead(_Answer):
+    """The photograph as decoded: upright, after its EXIF orientation."""
+
+    width: int = Field(description="Pixels.")
+    height: int = Field(description="Pixels.")
+    format: str = Field(description="Found in the bytes; what the client declared does not count.")
+
+
+class PngMask(_Answer):
+    """A PNG of one channel, 0 or 255, of the photograph's size."""
+
+    encoding: Literal["png"] = "png"
+    data: str = Field(description="Base64.")
+
+
+class RleMask(_Answer):
+    """COCO's run-length encoding, as `pycocotools.mask.decode` reads it."""
+
+    encoding: Literal["rle"] = "rle"
+    size: tuple[int, int] = Field(description="Height and width of the photograph.")
+    counts: str = Field(description="Compressed run lengths.")
+
+
+class PolygonMask(_Answer):
+    """Closed outlines, [column, row] of the region's outermost pixels; filled, edge included, they give the mask."""
+
+    encoding: Literal["polygon"] = "polygon"
+    rings: list[list[tuple[int, int]]]
+
+
+Mask = Annotated[PngMask | RleMask | PolygonMask, Field(discriminator="encoding")]
+
+
+class Box(_Answer):
+    """The smallest upright rectangle around the region, in whole pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class Point(_Answer):
+    """Pixels from the photograph's top left corner; the centre of the first pixel is (0.5, 0.5)."""
+
+    x: Coarse
+    y: Coarse
+
+
+class Ellipse(_Answer):
+    """Least-squares ellipse: full axes in pixels; `angle_deg` turns the axis `width` clockwise from horizontal."""
+
+    x: Coarse
+    y: Coarse
+    width: Coarse
+    height: Coarse
+    angle_deg: Coarse
+
+
+class Structure(_Answer):
+    """Optic disc (cup included) or optic cup."""
+
+    mask: Mask | None = Field(None, exclude_if=lambda mask: mask is None, description="Absent with `masks=none`.")
+    box: Box
+    centre: Point
+    area: int = Field(description="Pixels.")
+    ellipse: Ellipse | None = Field(description="`null` where the outline is too short to fit one.")
+    confidence: Fraction
+
+
+class Interval(_Answer):
+    """The true ratio lies between `low` and `high` for the share `coverage` of photographs."""
+
+    low: Fraction
+    high: Fraction
+    coverage: Fraction
+
+
+class Ratios(_Answer):
+    """Cup over disc: of heights, widths and areas. No unit."""
+
+    vertical: Fraction
+    horizontal: Fraction
+    area: Fraction
+    vertical_interval: Interval | None = Field(description="`null` where the version has no calibration.")
+
+
+class Quality(_Answer):
+    """What the verdict `gradable` rests on."""
+
+    distance_from_training: Fine = Field(description="1 is a typical training photograph; larger is more foreign.")
+    sharpness: Fine | None = Field(description="Around the disc; 1 is the training photographs' median.")
+
+
+class Timings(_Answer):
+    """Milliseconds; waiting for earlier photographs is not in them."""
+
+    decode: Coarse
+    locate: Coarse
+    segment: Coarse
+    measure: Coarse
+    encode: Coarse
+
+
+Reason = Literal["disc_not_found", "too_blurred", "outside_training_distribution", "cup_uncertain"]
+
+
+class SegmentationAnswer(_Answer):
+    """Lengths and areas are pixels of the photograph as sent, origin top left."""
+
+    version: VersionUsed
+    image: ImageRead
+    gradable: bool = Field(description="Whether the ratio may be read. Where not, `reasons` says why.")
+    reasons: list[Reason]
+    disc: Structure | None = Field(description="`null` where no disc was found.")
+    cup: Structure | None = Field(description="`null` where the photograph is not gradable.")
+    cup_to_disc_ratio: Ratios | None = Field(description="`null` where the photograph is not gradable.")
+    quality: Quality
+    timings_ms: Timings
+
+
+class VersionSummary(_Answer):
+    """One version of the registry whose files were checked."""
+
+    name: str
+    version: str
+    sha256: str = Field(description="Of `manifest.json`.")
+    created: str = Field(description="ISO 8601, UTC.")
+    aliases: list[str]
+    loaded: bool = Field(description="In memory; the others are loaded when first asked for.")
+
+
+class VersionList(_Answer):
+    """What this service can answer with, the newest first."""
+
+    default: str | None = Field(description="Used where a request names no version; `null` where none could be loaded.")
+    versions: list[VersionSummary]
+
+
+class VersionDetail(VersionSummary):
+    """Everything about one version."""
+
+    manifest: dict[str, Any] = Field(description="Networks, preprocessing, thresholds, sources, metrics, digests.")
+    card: str | None = Field(description="The model card, Markdown: data, terms, results, limits, intended use.")
+
+
+class Health(_Answer):
+    """For orchestrators."""
+
+    status: Literal["ok"] = "ok"

@@ -1,0 +1,23 @@
+"""What an operator can set, by environment variables that begin with `CUPDISC_`. Read once, then passed down."""
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One frozen object. A wrong value stops the start, and the message names the field."""
+
+    model_config = SettingsConfigDict(env_prefix="CUPDISC_", frozen=True)
+
+    registry: str = "bundled"  # a folder of versions, or the version that ships with the package
+    version: str = "production"  # served where a request names none: a version or an alias
+    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+    threads: int = Field(0, ge=0)  # that the network may use; 0: all that the process has
+    max_live_versions: int = Field(2, ge=2)  # kept loaded: the default and those asked for most recently
+    max_parallel: int = Field(2, ge=1)  # photographs worked on at the same time; the others wait
+    max_photograph_bytes: int = Field(32 * 2**20, ge=1)  # encoded, as sent
+    max_photograph_pixels: int = Field(64_000_000, ge=1)
+    upload_timeout_s: float = Field(120.0, gt=0)  # until the whole body has arrived

@@ -1,0 +1,125 @@
+"""How a photograph's bytes come in: counted and timed while they arrive, held in memory, never on disk."""
+
+import re
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import anyio
+from fastapi import Request
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from model.errors import TooManyBytes
+from service.problems import InvalidMultipart, PhotographMissing, UnsupportedMediaType, UploadTooSlow
+
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/tiff", "image/bmp", "image/webp", "application/octet-stream")
+ALSO_READ = ("", "image/jpg")  # no content type at all, and a common misspelling
+FORM_OVERHEAD = 64 * 2**10  # bytes that a form may add to its photograph
+MAX_PARTS = 16  # of each kind; one is needed
+LINGER_S = 5.0  # for how long the rest of a refused body is taken in and dropped, so that the client reads the answer
+
+
+class BoundedUploads:
+    """ASGI middleware that ends a body which is too long or too slow, by raising into whoever reads it.
+
+    Starlette spools a form before any handler runs, and uvicorn limits neither size nor time.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
+        self.app, self.max_bytes, self.timeout_s = app, max_bytes, timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        declared = int(length) if re.fullmatch("[0-9]{1,20}", length) else 0  # not believed: all bytes are counted
+        unread = length != "0" or "transfer-encoding" in headers
+        received, deadline = 0, time.monotonic() + self.timeout_s
+
+        async def bounded_receive() -> Message:
+            nonlocal received, unread
+            if not unread:
+                return await receive()
+            if declared > self.max_bytes:
+                raise TooManyBytes(f"a body of {declared} bytes; at most {self.max_bytes} are taken")
+            try:
+                with anyio.fail_after(deadline - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                raise UploadTooSlow(f"the body did not arrive within {self.timeout_s:g} s") from None
+            received += len(message.get("body", b""))
+            unread = message.get("more_body", False)
+            if received > self.max_bytes:
+                raise TooManyBytes(f"a body of more than {self.max_bytes} bytes")
+            return message
+
+        async def closing_send(message: Message) -> None:
+            if unread and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
+            if not unread or message["type"] != "http.response.body" or message.get("more_body", False):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            with anyio.move_on_after(LINGER_S):
+                while (await receive()).get("more_body", False):
+                    pass
+            await send({"type": "http.response.body"})
+
+        await self.app(scope, bounded_receive, closing_send)
+
+
+async def photograph_bytes(request: Request) -> bytes:
+    """The encoded photograph of a request: its body, or the one file `image` of its form.
+
+    Raises:
+        UnsupportedMediaType, InvalidMultipart, PhotographMissing; TooManyBytes and UploadTooSlow from the middleware.
+    """
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if declared == "multipart/form-data":
+        return await _form_file(request)
+    if declared not in IMAGE_TYPES + ALSO_READ:
+        raise UnsupportedMediaType(f"send multipart/form-data, or the image itself as {', '.join(IMAGE_TYPES)}")
+    return await request.body()
+
+
+class _MemoryParser(MultiPartParser):
+    """Starlette's, but never a temporary file, as nothing about a photograph is stored; and never half a form."""
+
+    spool_max_size = 2**62  # the body is bounded already
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(request.headers, self._whole(request.stream()), max_files=MAX_PARTS, max_fields=MAX_PARTS)
+        self._complete = False
+
+    async def _whole(self, stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        async with aclosing(stream):
+            async for chunk in stream:
+                yield chunk
+        if not self._complete:
+            raise MultiPartException("the body ends before its closing boundary")
+
+    def on_end(self) -> None:
+        self._complete = True
+
+
+async def _form_file(request: Request) -> bytes:
+    try:
+        form = await _MemoryParser(request).parse()
+    except MultiPartException as error:
+        raise InvalidMultipart(error.message) from None
+    try:
+        match form.getlist("image"):
+            case [UploadFile() as file]:
+                return await file.read()
+            case [str()]:
+                raise PhotographMissing("the form field 'image' is text; send it as a file, with a file name")
+            case []:
+                raise PhotographMissing("the form has no file in the field 'image'")
+            case several:
+                raise PhotographMissing(f"the form has {len(several)} fields 'image'; send one photograph per request")
+    finally:
+        await form.close()

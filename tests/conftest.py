@@ -1,0 +1,48 @@
+"""Versions that really run: two tiny U-Nets with random weights, and two that were trained on drawn photographs."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from rich.console import Console
+
+from model import artefact
+from model.artefact import Artefact, NetworkEntry
+from tests.trained import publish_small, train_small, write_data
+from tests.versions import manifest
+
+if TYPE_CHECKING:
+    from training.run import Trained
+
+
+@pytest.fixture(scope="session")
+def tiny_version(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
+    """Version 2026.1.1 of untrained networks that see 32 × 32 pixels. Not to be changed: publish or copy it."""
+    import keras
+
+    from model.unet import UNetConfig, build_unet
+
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("tiny") / "2026.1.1"
+    entries = {}
+    for name, outputs in (("locator", ("disc",)), ("segmenter", ("disc", "cup"))):
+        config = UNetConfig(input_size=32, depth=2, start_channels=4, outputs=outputs)
+        network = build_unet(config, name)
+        artefact.export_network(network, folder / name)
+        entries[name] = NetworkEntry(config.as_dict(), config.input_size, config.outputs, network.count_params())
+    return artefact.write(folder, dataclasses.replace(manifest("2026.1.1"), **entries))
+
+
+@pytest.fixture(scope="session")
+def drawn_run(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, Trained]":
+    """A folder with drawn sources (data) and a run that was trained on them (run)."""
+    folder = tmp_path_factory.mktemp("drawn-run")
+    return folder, train_small(folder, write_data(folder / "data"), 250, Console(quiet=True))
+
+
+@pytest.fixture(scope="session")
+def drawn_version(drawn_run: "tuple[Path, Trained]") -> Artefact:
+    """Version 2026.1.1 trained on drawn photographs, published beside its run. Not to be changed."""
+    folder, trained = drawn_run
+    return publish_small(folder, trained, Console(quiet=True))

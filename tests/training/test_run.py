@@ -1,0 +1,182 @@
+"""Tests of `training.run`, `train`, `checkpoint`, `evaluate` and `publish` on drawn photographs."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from model.artefact import Artefact
+from model.errors import InvalidConfiguration
+from model.normalisation import Distribution
+from model.registry import LocalRegistry
+from model.segmenter import Segmenter
+from tests.drawn import draw_fundus, write_folder
+from tests.trained import small_preset, write_data
+from training.batches import batches
+from training.checkpoint import InvalidCheckpoint
+from training.evaluate import evaluate, summarise
+from training.run import Trained, load_run, read_splits, train_run
+from training.sources.folder import read_source
+from training.split import split_source
+
+QUIET = Console(quiet=True)
+
+
+def test_the_drawn_version_outlines_eyes_that_it_never_saw(drawn_version: Artefact, tmp_path: Path):
+    examples = read_source(write_folder(tmp_path / "new", 8, seed=99), "new")
+    (figures,) = summarise(evaluate(Segmenter(drawn_version), examples), "left out")
+    assert figures["photographs"] == 8
+    assert figures["discs_missed"] == 0
+    assert figures["disc_dice"] >= 0.9
+    assert figures["cup_dice"] >= 0.6
+
+
+def test_the_manifest_tells_where_the_version_comes_from(drawn_version: Artefact):
+    manifest = drawn_version.manifest
+    counts = {row["name"]: (row["trained_on"], row["held_out"]) for row in manifest.sources}
+    assert counts == {"whole": (20, 6), "crops": (12, 3), "discs": (6, 0)}
+    assert {row["source"]: row["photographs"] for row in manifest.metrics} == {"whole": 6, "crops": 3}
+    assert manifest.calibration["photographs"] == {"whole": 6, "crops": 3}
+    card = (drawn_version.folder / "card.md").read_text()
+    assert "not a medical device" in card
+    assert "| whole | 20 | 20 | 6 |" in card
+
+
+def test_figures_in_the_report_are_those_of_the_photographs(drawn_version: Artefact):
+    rows = (drawn_version.folder / "report" / "photographs.csv").read_text().splitlines()
+    header = rows[0].split(",")
+    dice = [float(row.split(",")[header.index("disc_dice")]) for row in rows[1:] if row.startswith("whole,")]
+    metrics = json.loads((drawn_version.folder / "report" / "metrics.json").read_text())
+    (whole,) = [row for row in metrics if row["source"] == "whole"]
+    assert whole["disc_dice"] == pytest.approx(np.mean(dice), abs=1e-4)
+
+
+def test_a_saved_run_can_be_published_later(drawn_run: tuple[Path, Trained]):
+    folder, trained = drawn_run
+    again = load_run(folder / "run", folder / "data")
+    assert again.distribution == trained.distribution
+    for first, second in zip(trained.segmenter.get_weights(), again.segmenter.get_weights(), strict=True):
+        assert (first == second).all()
+
+
+def test_a_run_on_other_photographs_is_refused(drawn_run: tuple[Path, Trained], tmp_path: Path):
+    folder, _ = drawn_run
+    write_data(tmp_path / "data")
+    (tmp_path / "data" / "crops" / "masks" / "eye000.png").write_bytes(b"another")
+    with pytest.raises(InvalidConfiguration, match="crops"):
+        load_run(folder / "run", tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("sources") / "data")
+
+
+def weights_after(folder: Path, data: Path, steps: int, epoch: int = 2) -> list[np.ndarray]:
+    folder.mkdir(exist_ok=True)
+    trained = train_run(small_preset(folder, steps, epoch), data, folder / "run", QUIET)
+    return [*trained.locator.get_weights(), *trained.segmenter.get_weights()]
+
+
+def test_the_same_seed_gives_the_same_network(data: Path, tmp_path: Path):
+    first, second = weights_after(tmp_path / "a", data, 4), weights_after(tmp_path / "b", data, 4)
+    for one, other in zip(first, second, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_a_run_that_was_killed_ends_as_an_unbroken_one(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    unbroken = weights_after(tmp_path / "unbroken", data, 6)
+    served = 0
+
+    def dying(*arguments: object) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        nonlocal served
+        for batch in batches(*arguments):
+            served += 1
+            if served == 6:  # the locator is at step 5 of 6; its last checkpoint is at 4
+                raise KeyboardInterrupt
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.train.batches", dying)
+        with pytest.raises(KeyboardInterrupt):
+            weights_after(tmp_path / "killed", data, 6)
+    resumed = weights_after(tmp_path / "killed", data, 6)
+    for one, other in zip(unbroken, resumed, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(data: Path, tmp_path: Path):
+    weights_after(tmp_path / "a", data, 2)
+    with pytest.raises(InvalidCheckpoint, match="another configuration"):
+        weights_after(tmp_path / "a", data, 3)
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(data: Path, tmp_path: Path):
+    weights_after(tmp_path / "a", data, 2)
+    (tmp_path / "a" / "run" / "locator.checkpoint.npz").write_bytes(b"half of it")
+    with pytest.raises(InvalidCheckpoint, match=r"locator\.checkpoint\.npz"):
+        weights_after(tmp_path / "a", data, 2)
+
+
+def test_batch_number_n_does_not_depend_on_where_a_run_starts(data: Path, tmp_path: Path):
+    from training.views import cut_views
+
+    preset = small_preset(tmp_path, 5)
+    views = cut_views(read_splits(preset, data)["crops"].training[:4], "roi")
+    distribution = Distribution((140, 75, 40), (40, 30, 20), (0.0,) * 6, ((0.0,) * 6,) * 6, 1.0)
+    options = (views, preset.segmenter, {"crops": 1.0}, 2.0, distribution, [1, 1])
+    whole = list(batches(*options, 0))
+    later = list(batches(*options, 3))
+    assert len(whole) == 5
+    for (images, targets), (images_again, targets_again) in zip(whole[3:], later, strict=True):
+        assert (images == images_again).all()
+        assert (targets == targets_again).all()
+    assert (next(islice(batches(*options, 0), 1))[0] != whole[1][0]).any()
+
+
+def test_sources_are_drawn_by_weight_not_by_size(data: Path, tmp_path: Path):
+    from training.batches import choose_views
+    from training.views import cut_views
+
+    splits = read_splits(small_preset(tmp_path, 1), data)
+    views = cut_views([*splits["whole"].training[:8], *splits["crops"].training[:2]], "roi")
+    chosen = choose_views(views, {"whole": 1.0, "crops": 1.0}, 4000, np.random.default_rng(1))
+    assert np.mean([views[i].example.source == "crops" for i in chosen]) == pytest.approx(0.5, abs=0.03)
+
+
+def test_held_out_photographs_are_fixed_by_their_ids(data: Path, tmp_path: Path):
+    preset = small_preset(tmp_path, 1)
+    examples = read_source(data / "whole", "whole")
+    source = preset.sources[0]
+    split = split_source(examples, source, preset)
+    shuffled = split_source(examples[::-1], source, preset)
+    assert {e.id for e in split.held_out} == {e.id for e in shuffled.held_out}
+    assert len(split.held_out) == 6
+    assert not {e.id for e in split.held_out} & {e.id for e in split.training}
+
+
+def test_a_source_without_cups_trains_and_counts_no_cup(drawn_version: Artefact, tmp_path: Path):
+    examples = read_source(write_folder(tmp_path / "discs", 2, seed=5, cups=False), "discs")
+    (figures,) = summarise(evaluate(Segmenter(drawn_version), examples), "left out")
+    assert "cup_dice" not in figures
+    assert figures["disc_dice"] > 0.9
+
+
+def test_publishing_twice_is_refused_and_harms_nothing(drawn_run, drawn_version: Artefact):
+    from model.errors import VersionExists
+
+    folder, _ = drawn_run
+    registry = LocalRegistry(folder / "registry")
+    with pytest.raises(VersionExists):
+        registry.publish(drawn_version.folder)
+    assert registry.open("production").digest == drawn_version.digest
+
+
+def test_drawn_photographs_are_what_they_claim():
+    image, labels = draw_fundus(np.random.default_rng(1))
+    assert image.shape == (*labels.shape, 3)
+    assert set(np.unique(labels)) == {0, 1, 2}
