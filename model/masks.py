@@ -56,7 +56,7 @@ def tidy(disc: np.ndarray, cup: np.ndarray) -> Tidied:
         disc, cup: (H, W) bool, thresholded; each may be empty, torn or outside the other.
     """
     whole_disc = largest_component(disc)
-    outside = float(np.count_nonzero(cup & ~whole_disc) / max(1, np.count_nonzero(cup)))
+    outside = int(np.count_nonzero(cup & ~whole_disc)) / max(1, int(np.count_nonzero(cup)))
     whole_cup = largest_component(cup & whole_disc) & whole_disc
     return Tidied(whole_disc.astype(np.uint8) + whole_cup.astype(np.uint8), outside)
 

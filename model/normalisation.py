@@ -58,7 +58,10 @@ def normalise(image: np.ndarray, inside: np.ndarray, distribution: Distribution)
         relation to each other.
     """
     mean, deviation = channel_statistics(image, inside)
-    target_mean, target_deviation = np.float32(distribution.mean), np.float32(distribution.deviation)
+    target_mean, target_deviation = (
+        np.array(distribution.mean, np.float32),
+        np.array(distribution.deviation, np.float32),
+    )
     centre, spread = target_mean.mean(), np.float32(np.sqrt(np.mean(target_deviation**2 + target_mean.var())))
     gain = target_deviation / np.maximum(deviation, SMALLEST_DEVIATION) / spread
     out = image.astype(np.float32)

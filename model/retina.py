@@ -108,10 +108,11 @@ class FieldOfView:
 
 
 def field_of_view(photograph: np.ndarray) -> FieldOfView:
-    """The lit part of a photograph, with a black or white surround or none, round or cut off, anywhere in the picture.
+    """The lit part of a photograph: black or white surround or none, round or cut off, anywhere in the picture.
 
-    Surround is what is nearly black or nearly white and connected to the picture's edge; the field of view is the convex
-    hull of the largest rest, since a circle cut by straight edges is convex and dark corners of it may look like surround.
+    Surround is what is nearly black or nearly white and connected to the picture's edge. The field of view is the
+    convex hull of the largest rest: a circle cut by straight edges is convex, and its dark corners may look like
+    surround.
 
     Args:
         photograph: (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""The whole way of a photograph: field of view → locator → region of interest → segmenter → masks → numbers → verdict."""
+"""The whole way of a photograph: field of view, locator, region of interest, segmenter, masks, numbers, verdict."""
 
 import time
 from collections.abc import Sequence
@@ -65,8 +65,8 @@ class Interval:
 class Segmentation:
     """The answer for one photograph.
 
-    `drawn` is (H, W) uint8 of `Label`, all that the network drew, refused or not, and `drawn_ratios` its ratios, both for
-    evaluation (as are the raw confidences, 0 where there is nothing); `label_mask` is what may be shown.
+    `drawn` is (H, W) uint8 of `Label`, all that the network drew, refused or not, and `drawn_ratios` its ratios, both
+    for evaluation (as are the raw confidences, 0 where there is nothing); `label_mask` is what may be shown.
     Regions, ratios and confidences are None where the photograph does not give them; `gradable` says whether the ratio
     may be read, `reasons` (of `REASONS`) why not. `distance_from_training` is 1 for a typical training photograph,
     `sharpness` likewise. `timings_ms` holds locate, segment and measure; a batch's network time is shared evenly.
@@ -140,7 +140,7 @@ class Segmenter:
         self.engine, self.precision = self._segmenter.name, self._segmenter.precision
 
     def segment(self, photographs: Sequence[np.ndarray]) -> list[Segmentation]:
-        """Disc, cup and ratios of each photograph, (H, W, 3) uint8 upright RGB of any sizes; one network call for all."""
+        """Disc, cup and ratios of each photograph, (H, W, 3) uint8 upright RGB of any sizes, in one network call."""
         if not photographs:
             return []
         started = time.perf_counter()
@@ -158,10 +158,8 @@ class Segmenter:
         works, inputs, frames = [], [], []
         for photograph in photographs:
             field = retina.field_of_view(photograph)
-            if not field.found:
-                frame = retina.square_around(photograph.shape[1] / 2, photograph.shape[0] / 2, max(photograph.shape[:2]))
-            else:
-                frame = field.frame()
+            height, width = photograph.shape[:2]
+            frame = field.frame() if field.found else retina.square_around(width / 2, height / 2, max(height, width))
             image, inside = frame.cut(photograph, self._locator_size), field.cut(frame, self._locator_size)
             works.append(_Work(photograph, field, normalisation.distance(image, inside, self._distribution)))
             inputs.append(normalisation.normalise(image, inside, self._distribution))

@@ -92,8 +92,8 @@ def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
         config: the shape of the network.
         name: of the Keras model; letters, digits and underscores.
     Returns:
-        (batch, S, S, 3) float32, any range, to (batch, S, S, C) float32 in [0, 1]; S is `config.input_size`, C the number
-        of `config.outputs`. The last layer is float32 under any dtype policy.
+        (batch, S, S, 3) float32, any range, to (batch, S, S, C) float32 in [0, 1]; S is `config.input_size`, C the
+        number of `config.outputs`. The last layer is float32 under any dtype policy.
     """
     image = keras.Input((config.input_size, config.input_size, 3), name="image")
     skips, flow = [], image

@@ -6,7 +6,7 @@ comes from the generator that the caller seeds.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -150,7 +150,9 @@ def _warp(image: np.ndarray, matrix: np.ndarray, size: int, interpolation: int =
     shrink = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if shrink > 1.6 and interpolation != cv2.INTER_NEAREST:  # average over areas, as `Frame.cut` does
         image = cv2.GaussianBlur(image, (0, 0), 0.35 * shrink)
-    return cv2.warpAffine(image, matrix, (size, size), flags=interpolation | cv2.WARP_INVERSE_MAP, borderValue=(0, 0, 0))
+    return cv2.warpAffine(
+        image, matrix, (size, size), flags=interpolation | cv2.WARP_INVERSE_MAP, borderValue=(0, 0, 0)
+    )
 
 
 def _window(size: int, disc: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -189,7 +191,7 @@ def vary_camera(image: np.ndarray, strength: float, random: np.random.Generator)
     if strength == 0:
         return image
     size = image.shape[0]
-    out = image.astype(np.float32) / 255
+    out: Any = image.astype(np.float32) / 255
     if random.random() < 0.6:  # channels bleed into each other as sensors and white balances differ
         mix = np.eye(3) + random.normal(0, 0.1 * strength, (3, 3))
         out = cv2.transform(out, (mix / mix.sum(axis=1, keepdims=True)).astype(np.float32))
@@ -209,11 +211,11 @@ def vary_camera(image: np.ndarray, strength: float, random: np.random.Generator)
         out = cv2.resize(cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA), (size, size))
     if random.random() < 0.3:
         out += random.normal(0, random.uniform(0.005, 0.04) * strength, out.shape).astype(np.float32)
-    pixels = (np.clip(out, 0, 1) * 255 + 0.5).astype(np.uint8)
+    pixels: np.ndarray = (np.clip(out, 0, 1) * 255 + 0.5).astype(np.uint8)
     if random.random() < 0.25:
         quality = int(random.uniform(25, 85))
         _, coded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        pixels = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        pixels = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))
     if random.random() < 0.12:  # pictures that somebody enhanced
         equaliser = cv2.createCLAHE(random.uniform(1.0, 3.0), (4, 4))
         pixels = np.stack([equaliser.apply(np.ascontiguousarray(pixels[..., c])) for c in range(3)], axis=-1)
@@ -229,4 +231,5 @@ def _ramp(size: int, strength: float, random: np.random.Generator) -> np.ndarray
     if random.random() < 0.5:
         x, y = random.uniform(-0.8, 0.8, 2)
         light *= 1 - random.uniform(0, strength) * 0.5 * ((columns - np.float32(x)) ** 2 + (rows - np.float32(y)) ** 2)
-    return np.clip(light, 0.1, 2.0)
+    clipped: np.ndarray = np.clip(light, 0.1, 2.0)
+    return clipped

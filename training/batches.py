@@ -1,4 +1,4 @@
-"""Source-balanced batches, made ahead of the training step; batch number n is the same in every run with the same seed."""
+"""Source-balanced batches, made ahead of the training step; batch n is the same in every run with the same seed."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

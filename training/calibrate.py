@@ -24,7 +24,8 @@ def limits(results: Sequence[Result]) -> Thresholds:
 
     def worst(name: str, share: float, extreme: Any) -> float:
         sources = sorted({r.source for r in results})
-        return float(extreme(float(np.quantile([getattr(r, name) for r in results if r.source == s], share)) for s in sources))
+        by_source = [[getattr(r, name) for r in results if r.source == source] for source in sources]
+        return float(extreme(float(np.quantile(values, share)) for values in by_source))
 
     return Thresholds(
         disc=OPEN.disc,
@@ -39,7 +40,8 @@ def limits(results: Sequence[Result]) -> Thresholds:
 def interval(results: Sequence[Result]) -> dict[str, Any]:
     """Half width of the vertical ratio's interval: split conformal on each source, the widest of them.
 
-    The widest, because a source that the version never saw may be like the hardest of those at hand. Empty without cups.
+    The widest, because a source that the version never saw may be like the hardest of those at hand. Empty where no
+    cup is annotated.
     """
     widths = {}
     for source in sorted({r.source for r in results}):

@@ -6,20 +6,21 @@ from model.artefact import Manifest
 
 INTENDED_USE = """\
 Research and education. It outlines the optic disc and the optic cup on colour fundus photographs and computes the
-cup-to-disc ratio. It is not a medical device, it makes no diagnosis, and no clinical decision may rest on it. The training
-photographs come under terms that allow research and education only (below): that holds for these weights too. The code
-around them is Apache-2.0."""
+cup-to-disc ratio. It is not a medical device, it makes no diagnosis, and no clinical decision may rest on it. The
+training photographs come under terms that allow research and education only (below): that holds for these weights too.
+The code around them is Apache-2.0."""
 
 LIMITS = """\
-- The ratio depends on where an annotator sees the cup's edge. Experts differ from each other by 0.03 to 0.08 on average,
-  and from source to source by more; the network answers in a mixture of its sources' conventions.
+- The ratio depends on where an annotator sees the cup's edge. Experts differ from each other by 0.03 to 0.08 on
+  average, and from source to source by more; the network answers in a mixture of its sources' conventions.
 - The vertical interval was calibrated on photographs of the sources below, not on yours. On a new source it may cover
   less than it says; measure it on photographs of your own before you rely on it.
-- The training photographs come from Spain, India, China, Germany and the Netherlands. No data on age, sex or ethnicity of the
-  patients went into the choice or the figures.
+- The training photographs come from Spain, India, China, Germany and the Netherlands. No data on age, sex or ethnicity
+  of the patients went into the choice or the figures.
 - Never tested: handheld and smartphone cameras, ultra-wide fields, children, media opacities, high myopia as a group,
   disc drusen, tilted discs, papilloedema, photographs after surgery.
-- Where peripapillary atrophy is bright, the disc may be drawn too large; where vessels hide the cup's edge, the cup is a guess.
+- Where peripapillary atrophy is bright, the disc may be drawn too large; where vessels hide the cup's edge, the cup is
+  a guess.
 - One photograph carries no depth: the cup is read from colour and vessels alone."""
 
 
@@ -42,7 +43,7 @@ def write_card(manifest: Manifest) -> str:
         "| | input | outputs | weights |",
         "|---|---|---|---|",
         *(
-            f"| {name} | {entry.input_size} × {entry.input_size} × 3 | {', '.join(entry.outputs)} | {entry.parameters:,} |"
+            f"| {name} | {entry.input_size}² × 3 | {', '.join(entry.outputs)} | {entry.parameters:,} |"
             for name, entry in (("locator", manifest.locator), ("segmenter", manifest.segmenter))
         ),
         "",
@@ -55,20 +56,20 @@ def write_card(manifest: Manifest) -> str:
         "|---|---|---|---|---|---|---|",
         *(_source_row(row) for row in manifest.sources),
         "",
-        "Held out: photographs that no network saw, from a source of which others were seen. Left out: a source of which",
-        "nothing was seen.",
+        "Held out: photographs that no network saw, from a source of which others were seen. Left out: a source of",
+        "which nothing was seen.",
         "",
         "## Figures",
         "",
-        "Whole way from file to mask, native pixels, no oracle crop; every photograph counts, refused ones too. In brackets the",
-        "95 % bootstrap interval of the mean over photographs.",
+        "Whole way from file to mask, native pixels, no oracle crop; every photograph counts, refused ones too. In",
+        "brackets the 95 % bootstrap interval of the mean over photographs.",
         "",
         "| source | how | n | disc Dice | cup Dice | vCDR mean abs. error | bias | discs missed | not gradable |",
         "|---|---|---|---|---|---|---|---|---|",
         *(_figure_row(row) for row in manifest.metrics),
         "",
-        "The thresholds of gradability and the interval were set on these same held-out photographs; Dice and errors do not",
-        "depend on them, the counts of refusals do.",
+        "The limits of what is gradable, and the interval, were set on these same held-out photographs; Dice and",
+        "errors do not depend on them, the counts of refusals do.",
         "",
     ]
     if calibration:

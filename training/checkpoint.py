@@ -23,7 +23,7 @@ def save(path: Path, model: Any, step: int, fingerprint: str) -> None:
         path: of one .npz file; replaced in one move.
         fingerprint: whatever must be equal for the run to go on.
     """
-    arrays = {f"v{i}": np.asarray(v.value) for i, v in enumerate(_variables(model))}
+    arrays: dict[str, Any] = {f"v{i}": np.asarray(v.value) for i, v in enumerate(_variables(model))}
     header = json.dumps({"step": step, "fingerprint": fingerprint})
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:

@@ -81,7 +81,9 @@ def evaluate(
     registry: Annotated[str, typer.Option(help="`bundled` or a registry's folder.")] = "bundled",
     data: Data = DATA,
     sources: Annotated[list[str] | None, typer.Option(help="Only these; repeat the option.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Training photographs too, not the held-out ones alone.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Training photographs too, not the held-out ones alone.")
+    ] = False,
     engine: str = "auto",
     precision: str = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for photographs.csv and metrics.json.")] = None,

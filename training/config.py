@@ -169,7 +169,8 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
             return ()
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
         return tuple(
-            _convert(kind, item, f"{where}[{i}]", problems) for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
+            _convert(kind, item, f"{where}[{i}]", problems)
+            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
         )
     if origin is dict:
         if not isinstance(value, dict):

@@ -90,7 +90,9 @@ def summarise(results: Sequence[Result], how: str) -> list[dict[str, Any]]:
     Args:
         how: "held out" (other photographs of the source were trained on) or "left out" (none was).
     """
-    return [_figures(name, [r for r in results if r.source == name], how) for name in sorted({r.source for r in results})]
+    return [
+        _figures(name, [r for r in results if r.source == name], how) for name in sorted({r.source for r in results})
+    ]
 
 
 def _figures(source: str, results: Sequence[Result], how: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A trained run → a version: exported, evaluated on held-out photographs, calibrated, described and put into a registry."""
+"""A trained run → a version: exported, evaluated on held-out photographs, calibrated, described, published."""
 
 import dataclasses
 import json
@@ -87,7 +87,9 @@ def stage_version(trained: Trained, facts: Facts, folder: Path, console: Console
     return artefact.write(folder, manifest), [*results, *left_out]
 
 
-def publish_run(trained: Trained, facts: Facts, registry: LocalRegistry, alias: str | None, console: Console) -> Artefact:
+def publish_run(
+    trained: Trained, facts: Facts, registry: LocalRegistry, alias: str | None, console: Console
+) -> Artefact:
     """`stage_version` in a temporary folder, then publish it; the registry changes at once or not at all."""
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
         folder = Path(parent) / facts.version
@@ -102,7 +104,17 @@ def publish_run(trained: Trained, facts: Facts, registry: LocalRegistry, alias: 
 def metrics_table(metrics: list[dict[str, Any]]) -> Table:
     """The figures per source, for people."""
     table = Table(title="per source, all photographs counted, refused ones included")
-    for column in ("source", "", "n", "disc Dice", "cup Dice", "vCDR mean abs. error", "bias", "missed", "not gradable"):
+    for column in (
+        "source",
+        "",
+        "n",
+        "disc Dice",
+        "cup Dice",
+        "vCDR mean abs. error",
+        "bias",
+        "missed",
+        "not gradable",
+    ):
         table.add_column(column)
     for row in metrics:
         table.add_row(

@@ -1,4 +1,4 @@
-"""One whole training run: sources → held-out split → views → distribution → locator and segmenter, ready to be published."""
+"""One whole training run: sources, held-out split, views, distribution, locator and segmenter, ready to publish."""
 
 import json
 from dataclasses import dataclass

@@ -69,7 +69,14 @@ def train_network(
     stream_of_batches = batches(views, config, weights, roi_diameters, distribution, stream, first)
     watched = _watched(held_out, config, roi_diameters, distribution)
     text = TextColumn("{task.fields[note]}")
-    columns = (TextColumn(f"{name:9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), text)
+    columns = (
+        TextColumn(f"{name:9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        text,
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=config.steps, completed=first, note="")
         started, counted = time.perf_counter(), first
@@ -171,8 +178,10 @@ def _watch(model: keras.Model, watched: dict[str, tuple[np.ndarray, np.ndarray]]
         drawn = np.concatenate([np.asarray(model(images[i : i + 32])) for i in range(0, len(images), 32)]) > 0.5
         truth = targets > 0.5
         dice = 2 * (drawn & truth).sum((1, 2)) / np.maximum(1, drawn.sum((1, 2)) + truth.sum((1, 2)))
-        known = (targets[:, 0, 0] >= 0).all(axis=0)
-        result[name] = [round(float(value), 3) if ok else None for value, ok in zip(dice.mean(axis=0), known, strict=True)]
+        known: np.ndarray = np.all(targets[:, 0, 0] >= 0, axis=0)
+        result[name] = [
+            round(float(value), 3) if ok else None for value, ok in zip(dice.mean(axis=0), known.tolist(), strict=True)
+        ]
     return result
 
 

@@ -1,4 +1,4 @@
-"""Annotated photographs, cut once to what training steps draw from: the whole field of view, or the disc's surroundings."""
+"""Annotated photographs, cut once to what samples are drawn from: the whole field of view, or the disc's vicinity."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor

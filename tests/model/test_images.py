@@ -180,7 +180,7 @@ def test_a_transparent_colour_of_a_png_becomes_black(mode: str, key: int) -> Non
     assert (pixels[10:] > 190).all()
 
 
-# Orientation → on which corner of the upright photograph the first stored pixel lies, and the last one of the first row.
+# Orientation → the corners of the upright photograph where the first stored row begins and where it ends.
 CORNERS = {
     1: ("top left", "top right"),
     2: ("top right", "top left"),
@@ -289,8 +289,17 @@ def test_limits_that_cannot_work_are_named(limits: dict[str, int]) -> None:
         Limits(**limits)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("extra", [{}, {"compression": "tiff_lzw"}, {"progressive": True}, {"save_all": True}])
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        *((name, {}) for name in FORMATS),
+        ("JPEG", {"progressive": True}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "jpeg"}),
+        ("PNG", {"save_all": True}),
+        ("WEBP", {"save_all": True}),
+    ],
+)
 def test_truncated_anywhere(name: str, extra: dict[str, Any]) -> None:
     data = encode(draw(), name, **FORMATS[name], **extra)
     for length in [*range(1, len(data) - 1, max(1, len(data) // 60)), len(data) - 1]:

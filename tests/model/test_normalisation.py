@@ -12,7 +12,7 @@ EVERYWHERE = np.ones((64, 64), bool)
 def photograph(seed: int, gain: float = 1.0, offset: float = 0.0) -> np.ndarray:
     random = np.random.default_rng(seed)
     smooth = cv2.GaussianBlur(random.normal(0, 60, (64, 64, 3)), (0, 0), 3) * 3
-    return np.clip((smooth + [140, 75, 40]) * gain + offset, 0, 255).astype(np.uint8)
+    return np.clip((smooth + np.float32([140, 75, 40])) * gain + offset, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,7 @@ from model.unet import UNetConfig, build_unet
     [(64, 5, 1.6, 22_257_685), (72, 6, 1.2, 5_650_715), (48, 5, 1.2, 1_634_394)],
 )
 def test_the_papers_configurations_have_the_papers_parameter_counts(start, depth, growth, parameters):
-    config = UNetConfig(
-        input_size=128, depth=depth, start_channels=start, channel_growth=growth, outputs=("disc",)
-    )
+    config = UNetConfig(input_size=128, depth=depth, start_channels=start, channel_growth=growth, outputs=("disc",))
     assert build_unet(config).count_params() == parameters
 
 
@@ -67,6 +65,8 @@ def test_config_survives_json():
 
 def test_every_impossible_value_is_named_at_once():
     with pytest.raises(InvalidConfiguration) as caught:
-        UNetConfig(input_size=100, depth=4, dropout=1.0, normalisation="layer", outputs=("macula",), activation="nothing")
+        UNetConfig(
+            input_size=100, depth=4, dropout=1.0, normalisation="layer", outputs=("macula",), activation="nothing"
+        )
     for field in ("input_size", "dropout", "normalisation", "outputs", "activation"):
         assert field in str(caught.value)

@@ -39,9 +39,7 @@ def test_image_and_mask_move_together(views):
         for seed in range(12):
             view = views[kind][seed % 3]
             painted = dataclasses.replace(view, image=np.repeat(view.disc[..., None], 3, axis=-1))
-            sample = draw_sample(
-                painted, 128, ("disc",), diameters, DISTRIBUTION, options, np.random.default_rng(seed)
-            )
+            sample = draw_sample(painted, 128, ("disc",), diameters, DISTRIBUTION, options, np.random.default_rng(seed))
             disc, red = sample.target[..., 0] > 0.5, sample.image[..., 0]
             if disc.sum() < 20:
                 continue

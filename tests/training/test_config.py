@@ -32,7 +32,9 @@ def test_what_is_not_said_has_a_default(tmp_path):
 
 def test_every_mistake_is_named_at_once(tmp_path):
     (tmp_path / "a.toml").write_text(
-        "sead = 1\n" + SMALL + '[segmenter.sources]\nelsewhere = 1\n[segmenter.augmentation]\nscale = [1.0]\nhide = "a"\n'
+        "sead = 1\n"
+        + SMALL
+        + '[segmenter.sources]\nelsewhere = 1\n[segmenter.augmentation]\nscale = [1.0]\nhide = "a"\n'
     )
     with pytest.raises(InvalidConfiguration) as caught:
         read_preset(str(tmp_path / "a.toml"))

@@ -31,7 +31,5 @@ def test_conformal_width_takes_the_rank_that_covers_a_new_photograph():
 
 def test_conformal_width_covers_new_draws():
     random = np.random.default_rng(2)
-    hits = [
-        abs(random.normal()) <= conformal_half_width(list(random.normal(size=60)), 0.9) for _ in range(1500)
-    ]
+    hits = [abs(random.normal()) <= conformal_half_width(list(random.normal(size=60)), 0.9) for _ in range(1500)]
     assert np.mean(hits) == pytest.approx(0.905, abs=0.02)

@@ -1,7 +1,7 @@
 """A source in the project's own layout: `index.csv`, `images/<id>.jpg` (or .png), `masks/<id>.png`.
 
-`index.csv` has the columns `id, disc, cup, view`: `disc` and `cup` are 1 where annotated, `view` is `full` or `crop`. A mask
-has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cup.
+`index.csv` has the columns `id, disc, cup, view`: `disc` and `cup` are 1 where annotated, `view` is `full` or `crop`. A
+mask has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cup.
 """
 
 import csv
@@ -12,9 +12,9 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from model.images import decode
 
 from model.errors import CupDiscError
+from model.images import decode
 
 SUFFIXES = (".jpg", ".png")
 COLUMNS = ("id", "disc", "cup", "view")
