@@ -52,7 +52,7 @@ class Limits:
     """
 
     max_bytes: int = 32 * 2**20
-    max_pixels: int = 64_000_000
+    max_pixels: int = 40_000_000
     min_side: int = 64  # pixels; below it no disc can be outlined
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ def _rgb(image: ImageFile) -> np.ndarray:
         opaque = image.convert("RGBA")
         black.paste(opaque, mask=opaque.getchannel("A"))
         return np.asarray(black)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))  # converting RGB would copy it
 
 
 def _grey_from_16_bits(image: ImageFile) -> np.ndarray:

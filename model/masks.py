@@ -38,14 +38,11 @@ def restore(probabilities: np.ndarray, frame: Frame, shape: tuple[int, int], thr
         shape: (H, W) of the photograph.
         thresholds: of disc and cup; a pixel counts from here on.
     """
-    rows, columns = frame.overlap(shape)
-    native = frame.resample(probabilities)
-    native = native[
-        rows.start - frame.top : rows.stop - frame.top, columns.start - frame.left : columns.stop - frame.left
-    ]
-    tidied = tidy(native[..., 0] >= thresholds[0], native[..., 1] >= thresholds[1])
+    # one channel at a time: on a large photograph the floats are the largest thing in memory
+    disc, cup = (frame.resample(probabilities[..., i], shape) >= thresholds[i] for i in (0, 1))
+    tidied = tidy(disc, cup)
     labels = np.zeros(shape, np.uint8)
-    labels[rows, columns] = tidied.labels
+    labels[frame.overlap(shape)] = tidied.labels
     return Tidied(labels, tidied.cup_outside)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 SEARCH_SIDE = 256  # pixels; the field of view is found on a photograph reduced to this
 BLACK = 12  # a pixel whose brightest channel is below this may be surround; sensor and JPEG noise stay under it
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
+BAND = 256  # rows interpolated at once
 SMALLEST_SHARE = 0.02  # of the photograph; less lit than this is no field of view
 
 
@@ -36,9 +37,15 @@ class Frame:
         Returns:
             (size, size) or (size, size, C), type of `image`; 0 beyond the photograph's edges.
         """
-        square = _crop(image, self)
-        reduce = self.side > size
-        return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if reduce else cv2.INTER_LINEAR)
+        rows, columns = self.overlap(image.shape[:2])
+        inside = image[rows, columns]
+        if inside.size == 0:
+            return np.zeros((size, size, *image.shape[2:]), image.dtype)
+        top, left = rows.start - self.top, columns.start - self.left
+        # one axis after the other, the longer first: a whole square around a strip of pixels could fill the memory
+        if inside.shape[0] >= inside.shape[1]:
+            return _fit(_fit(inside, 0, top, self.side, size), 1, left, self.side, size)
+        return _fit(_fit(inside, 1, left, self.side, size), 0, top, self.side, size)
 
     def paste(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """The inverse of `cut`: values on the network's grid, resampled to the photograph's.
@@ -50,16 +57,14 @@ class Frame:
             (H, W) or (H, W, C) float32; 0 outside the square.
         """
         out = np.zeros((*shape, *values.shape[2:]), np.float32)
-        rows, columns = self.overlap(shape)
-        if rows.start < rows.stop and columns.start < columns.stop:
-            out[rows, columns] = self.resample(values)[
-                rows.start - self.top : rows.stop - self.top, columns.start - self.left : columns.stop - self.left
-            ]
+        out[self.overlap(shape)] = self.resample(values, shape)
         return out
 
-    def resample(self, values: np.ndarray) -> np.ndarray:
-        """Values on the network's grid, (S, S) or (S, S, C) float32, at one value per pixel of the square."""
-        return cv2.resize(values.astype(np.float32, copy=False), (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+    def resample(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """`paste` without the rest of the photograph: the rows and columns of `overlap`, (h, w) or (h, w, C) float32."""
+        rows, columns = self.overlap(shape)
+        wide = _interpolate(values.astype(np.float32, copy=False), 1, columns, self.left, self.side)
+        return _interpolate(wide, 0, rows, self.top, self.side)
 
     def overlap(self, shape: tuple[int, int]) -> tuple[slice, slice]:
         """The rows and columns of a photograph of `shape` (H, W) that this square covers; may be empty."""
@@ -156,13 +161,28 @@ def _touching_the_edge(candidates: np.ndarray) -> np.ndarray:
     return np.isin(labels, edge[edge > 0]).astype(np.uint8)
 
 
-def _crop(image: np.ndarray, frame: Frame) -> np.ndarray:
-    rows, columns = frame.overlap(image.shape[:2])
-    inside = image[rows, columns]
-    if inside.shape[:2] == (frame.side, frame.side):
-        return inside
-    square = np.zeros((frame.side, frame.side, *image.shape[2:]), image.dtype)
-    if inside.size:
-        top, left = rows.start - frame.top, columns.start - frame.left
-        square[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-    return square
+def _fit(part: np.ndarray, axis: int, start: int, side: int, size: int) -> np.ndarray:
+    """`part` at `start` on an axis that is `side` long and black elsewhere, resampled to `size` along that axis."""
+    length = part.shape[axis]
+    if length < side:
+        padding = [(0, 0)] * part.ndim
+        padding[axis] = (start, side - start - length)
+        part = np.pad(part, padding)
+    target = (part.shape[1], size) if axis == 0 else (size, part.shape[0])
+    return cv2.resize(part, target, interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+
+
+def _interpolate(values: np.ndarray, axis: int, wanted: slice, start: int, side: int) -> np.ndarray:
+    """Linear interpolation along one axis, from a grid over [start, start + side) to the pixels in `wanted` alone."""
+    size = values.shape[axis]
+    places = np.clip((np.arange(wanted.start, wanted.stop) + 0.5 - start) * (size / side) - 0.5, 0, size - 1)
+    lower = places.astype(np.intp)
+    upper = np.minimum(lower + 1, size - 1)
+    share = (places - lower).astype(np.float32)
+    columns = np.moveaxis(values, axis, 0)
+    out = np.empty((places.size, *columns.shape[1:]), np.float32)
+    for first in range(0, places.size, BAND):  # in bands: whole temporaries would double a large photograph's memory
+        band = slice(first, first + BAND)
+        weight = share[band].reshape(-1, *(1,) * (columns.ndim - 1))
+        out[band] = columns[lower[band]] * (1 - weight) + columns[upper[band]] * weight
+    return np.moveaxis(out, 0, axis)

@@ -69,7 +69,8 @@ class Segmentation:
     for evaluation (as are the raw confidences, 0 where there is nothing); `label_mask` is what may be shown.
     Regions, ratios and confidences are None where the photograph does not give them; `gradable` says whether the ratio
     may be read, `reasons` (of `REASONS`) why not. `distance_from_training` is 1 for a typical training photograph,
-    `sharpness` likewise. `timings_ms` holds locate, segment and measure; a batch's network time is shared evenly.
+    `sharpness` likewise, None where no region was found. `timings_ms` holds locate, segment and
+    measure; a batch's network time is shared evenly.
     """
 
     drawn: np.ndarray
@@ -86,7 +87,7 @@ class Segmentation:
     raw_cup_confidence: float
     cup_outside: float
     distance_from_training: float
-    sharpness: float
+    sharpness: float | None
     timings_ms: dict[str, float]
 
     @property
@@ -94,7 +95,7 @@ class Segmentation:
         """(H, W) uint8 of `Label`: no cup where the photograph is not gradable, nothing where no disc was found."""
         if self.gradable:
             return self.drawn
-        return np.minimum(self.drawn, Label.RIM) if self.disc is not None else np.zeros_like(self.drawn)
+        return np.minimum(self.drawn, np.uint8(Label.RIM)) if self.disc is not None else np.zeros_like(self.drawn)
 
 
 @dataclass
@@ -105,7 +106,7 @@ class _Work:
     field: FieldOfView
     distance: float
     roi: Frame | None = None
-    sharpness: float = 0.0
+    sharpness: float | None = None
     probabilities: np.ndarray | None = None
 
 
@@ -232,7 +233,7 @@ class Segmenter:
         found = measured.disc is not None and disc_confidence >= limits.disc_confidence
         failures = {
             "disc_not_found": not found,
-            "too_blurred": found and work.sharpness < limits.sharpness,
+            "too_blurred": found and (work.sharpness or 0.0) < limits.sharpness,
             "outside_training_distribution": work.distance > limits.distance,
             "cup_uncertain": found and (measured.cup is None or cup_confidence < limits.cup_confidence),
         }

@@ -139,5 +139,6 @@ def _logging() -> dict[str, Any]:
     config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     config["filters"] = {"without_query": {"()": WithoutQuery}}
     config["handlers"]["access"]["filters"] = ["without_query"]
+    config["loggers"]["PIL"] = {"level": "WARNING"}  # at DEBUG it logs what cameras write about patients
     config["loggers"]["cupdisc"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     return config

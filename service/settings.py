@@ -19,5 +19,5 @@ class Settings(BaseSettings):
     max_live_versions: int = Field(2, ge=2)  # kept loaded: the default and those asked for most recently
     max_parallel: int = Field(2, ge=1)  # photographs worked on at the same time; the others wait
     max_photograph_bytes: int = Field(32 * 2**20, ge=1)  # encoded, as sent
-    max_photograph_pixels: int = Field(64_000_000, ge=1)
+    max_photograph_pixels: int = Field(40_000_000, ge=1)  # two of them at once take about 1 GiB
     upload_timeout_s: float = Field(120.0, gt=0)  # until the whole body has arrived

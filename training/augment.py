@@ -26,7 +26,8 @@ class Augmentation:
     rotation_deg: float = 20.0
     colour: float = 1.0  # strength of everything photometric; 0 switches it off
     hide: float = 0.35  # probability that a part of the field of view is masked
-    without_disc: float = 0.08  # locator: probability of a sample without any disc
+    without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
+    without_retina: float = 0.03  # locator: probability of a picture of something else
     disc_share: tuple[float, float] = (0.07, 0.9)  # locator: disc diameter over the sample's side
 
 
@@ -59,8 +60,11 @@ def draw_sample(
         matrix = _segmenter_geometry(view, size, roi_diameters, options, random)
     image = _warp(view.image, matrix, size)
     inside = _warp(view.inside, matrix, size, cv2.INTER_NEAREST)
+    foreign = roi_diameters is None and random.random() < options.without_retina
     channels = {"disc": view.disc, "cup": view.cup}
     target = np.stack([_warp(channels[name], matrix, size).astype(np.float32) / 255 for name in outputs], axis=-1)
+    if foreign:
+        image, target = draw_something_else(size, random), np.zeros_like(target)
     if random.random() < options.hide:
         inside = inside * _window(size, target[..., 0], random)
     image = vary_camera(image, options.colour, random)
@@ -85,7 +89,7 @@ def plain_sample(
     distribution: Distribution,
 ) -> Sample:
     """The sample without any chance: nominal region, colours as they are. For watching held-out photographs."""
-    still = Augmentation(scale=(1, 1), shift=0, rotation_deg=0, colour=0, hide=0, without_disc=0)
+    still = Augmentation(scale=(1, 1), shift=0, rotation_deg=0, colour=0, hide=0, without_disc=0, without_retina=0)
     if roi_diameters is not None:
         return draw_sample(view, size, outputs, roi_diameters, distribution, still, np.random.default_rng(2))
     scale = view.image.shape[0] / size
@@ -177,6 +181,27 @@ def _window(size: int, disc: np.ndarray, random: np.random.Generator) -> np.ndar
         centre = (int(x + gap * np.cos(angle)), int(y + gap * np.sin(angle)))
         cv2.circle(window, centre, int(large), 1, cv2.FILLED)
     return window
+
+
+def draw_something_else(size: int, random: np.random.Generator) -> np.ndarray:
+    """(S, S, 3) uint8: clouds of colour, boxes or stripes, in any colours; nothing in it is a disc."""
+    rough = [
+        cv2.resize(random.normal(0, 1, (n, n, 3)), (size, size), interpolation=cv2.INTER_CUBIC) for n in (3, 9, 30)
+    ]
+    clouds = sum(layer * random.uniform(0, 45) for layer in rough)
+    picture = random.uniform(20, 235, 3) + clouds
+    kind = random.integers(3)
+    if kind == 1:
+        for _ in range(random.integers(3, 14)):
+            left, top = random.integers(0, size, 2)
+            width, height = random.integers(size // 20 + 1, size // 2, 2)
+            picture[top : top + height, left : left + width] = random.uniform(0, 255, 3)
+    elif kind == 2:
+        rows, columns = np.mgrid[:size, :size]
+        angle, period = random.uniform(0, np.pi), random.uniform(3, size / 3)
+        wave = np.sin((np.cos(angle) * columns + np.sin(angle) * rows) * 2 * np.pi / period)
+        picture += np.sign(wave)[..., None] * random.uniform(-90, 90, 3)
+    return np.clip(picture, 0, 255).astype(np.uint8)
 
 
 def vary_camera(image: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:

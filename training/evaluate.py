@@ -67,7 +67,7 @@ def evaluate_photograph(segmenter: Segmenter, example: Example) -> Result:
         cup_confidence=answer.raw_cup_confidence,
         cup_outside=answer.cup_outside,
         distance=answer.distance_from_training,
-        sharpness=answer.sharpness,
+        sharpness=answer.sharpness or 0.0,
         interval_low=interval.low if interval else None,
         interval_high=interval.high if interval else None,
     )

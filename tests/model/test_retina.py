@@ -58,6 +58,15 @@ def test_what_lies_beyond_the_photograph_is_black():
     assert cut[25, 25].tolist() == [200, 200, 200]
 
 
+def test_a_strip_of_pixels_does_not_fill_the_memory():
+    strip = np.full((64, 200_000, 3), 90, np.uint8)
+    for image in (strip, np.ascontiguousarray(strip.transpose(1, 0, 2))):
+        frame = field_of_view(image).frame()
+        cut = frame.cut(image, 128)
+        assert cut.shape == (128, 128, 3)
+        assert frame.resample(np.ones((128, 128), np.float32), image.shape[:2]).shape == image.shape[:2]
+
+
 def test_a_frame_far_outside_is_black_and_pastes_nothing():
     frame = Frame(5000, 5000, 40)
     assert not frame.cut(np.ones((20, 30, 3), np.uint8), 16).any()

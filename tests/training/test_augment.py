@@ -34,7 +34,7 @@ def test_without_chance_the_disc_fills_its_share_of_the_middle(views):
 
 def test_image_and_mask_move_together(views):
     """A photograph that shows its own mask still does, wherever geometry takes both."""
-    options = Augmentation(colour=0.0, hide=0.0, rotation_deg=90, shift=0.4)
+    options = Augmentation(colour=0.0, hide=0.0, rotation_deg=90, shift=0.4, without_retina=0.0)
     for kind, diameters in (("roi", 2.0), ("whole", None)):
         for seed in range(12):
             view = views[kind][seed % 3]
@@ -74,6 +74,15 @@ def test_locator_samples_cover_scales_and_empty_places(views):
     assert max(shares) > 0.6
     assert min(share for share in shares if share > 0.03) < 0.2
     assert 0.02 < np.mean(np.array(shares) < 0.01) < 0.25
+
+
+def test_pictures_of_something_else_hold_no_disc(views):
+    options = Augmentation(without_retina=1.0)
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        sample = draw_sample(views["whole"][0], 96, ("disc",), None, DISTRIBUTION, options, random)
+        assert not sample.target.any()
+        assert np.ptp(sample.image) > 0.5
 
 
 def test_camera_of_strength_zero_changes_nothing():
