@@ -6,7 +6,7 @@ PRESET ?= bundled
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: install serve test check train requirements clean
+.PHONY: install serve test check train bench requirements clean
 
 install: .venv/installed  ## the virtual environment, from the pinned and hashed requirements
 
@@ -31,6 +31,9 @@ check: install  ## style, types, import directions
 train: install  ## the bundled version from scratch into runs/registry; goes on where it was stopped
 	$(BIN)/cupdisc-train train $(PRESET) --out $(RUN)
 	$(BIN)/cupdisc-train publish $(RUN) --registry runs/registry --alias production
+
+bench: install  ## measurements, as Markdown
+	$(BIN)/python -m benchmarks.first_answer
 
 requirements:  ## pin anew; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --upgrade \

@@ -61,7 +61,7 @@ class Frame:
         return out
 
     def resample(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """`paste` without the rest of the photograph: the rows and columns of `overlap`, (h, w) or (h, w, C) float32."""
+        """`paste` without the rest of the photograph: rows and columns of `overlap`, (h, w) or (h, w, C) float32."""
         rows, columns = self.overlap(shape)
         wide = _interpolate(values.astype(np.float32, copy=False), 1, columns, self.left, self.side)
         return _interpolate(wide, 0, rows, self.top, self.side)
@@ -84,10 +84,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class FieldOfView:
-    """The lit part of a photograph: `inside` is (h, w) uint8, 0 or 1, the photograph reduced by `scale` (h / H)."""
+    """The lit part of a photograph: `inside` is (h, w) uint8, 0 or 1; `scale` is (w / W, h / H), both at most 1."""
 
     inside: np.ndarray
-    scale: float
+    scale: tuple[float, float]
 
     @property
     def found(self) -> bool:
@@ -96,18 +96,16 @@ class FieldOfView:
 
     def frame(self) -> Frame:
         """The smallest square around the field of view, both centred alike. Call it only when `found`."""
-        left, top, width, height = (value / self.scale for value in cv2.boundingRect(self.inside))
-        return square_around(left + width / 2, top + height / 2, max(width, height))
+        left, top, width, height = cv2.boundingRect(self.inside)
+        across, down = self.scale
+        x, y = (left + width / 2) / across, (top + height / 2) / down
+        return square_around(x, y, max(width / across, height / down))
 
     def cut(self, frame: Frame, size: int) -> np.ndarray:
         """(size, size) bool: which pixels of `frame.cut(photograph, size)` show retina."""
-        step = frame.side / size * self.scale  # reduced pixels per pixel of the answer
-        matrix = np.array(
-            [
-                [step, 0, (frame.left * self.scale) + step / 2 - 0.5],
-                [0, step, (frame.top * self.scale) + step / 2 - 0.5],
-            ]
-        )
+        across, down = (frame.side / size * scale for scale in self.scale)  # reduced pixels per pixel of the answer
+        left, top = frame.left * self.scale[0], frame.top * self.scale[1]
+        matrix = np.array([[across, 0, left + across / 2 - 0.5], [0, down, top + down / 2 - 0.5]])
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(self.inside, matrix, (size, size), flags=flags, borderValue=0).astype(bool)
 
@@ -140,7 +138,7 @@ def field_of_view(photograph: np.ndarray) -> FieldOfView:
                 (labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
             )
             cv2.fillConvexPoly(inside, cv2.convexHull(np.vstack(contours)), 1)
-    return FieldOfView(inside, size[0] / width)
+    return FieldOfView(inside, (size[0] / width, size[1] / height))
 
 
 def square_around(x: float, y: float, side: float) -> Frame:
