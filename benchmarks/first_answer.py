@@ -1,4 +1,4 @@
-"""From `cupdisc serve` to the first answer, then one photograph again and again, and what of it is decoding and network.
+"""From `cupdisc serve` to the first answer, then one photograph again and again: what of it is decoding and network.
 
 Prints Markdown. The photograph is the bundled example enlarged to 2000 × 1750, as JPEG.
 """
