@@ -6,7 +6,7 @@ PRESET ?= bundled
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: install serve test check train bench requirements clean
+.PHONY: install serve test check train bench docs requirements clean
 
 install: .venv/installed  ## the virtual environment, from the pinned and hashed requirements
 
@@ -30,10 +30,13 @@ check: install  ## style, types, import directions
 
 train: install  ## the bundled version from scratch into runs/registry; goes on where it was stopped
 	$(BIN)/cupdisc-train train $(PRESET) --out $(RUN)
-	$(BIN)/cupdisc-train publish $(RUN) --registry runs/registry --alias production
+	$(BIN)/cupdisc-train publish $(RUN) --registry runs/registry --alias production --left-out training/left_out/drishti-gs1.csv
 
 bench: install  ## measurements, as Markdown
 	$(BIN)/python -m benchmarks.first_answer
+
+docs: install  ## the documentation site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 requirements:  ## pin anew; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --upgrade \

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.images import Limits
 from model.registry import LocalRegistry, open_registry
-from service import examples, problems, routes, uploads
+from service import examples, page, problems, routes, uploads
 from service.problems import Problem
 from service.settings import Settings
 from service.versions import LiveVersions
@@ -48,6 +48,7 @@ def create_app(settings: Settings, registry: LocalRegistry | None = None) -> Fas
     app.add_middleware(uploads.BoundedUploads, max_bytes=body_limit, timeout_s=settings.upload_timeout_s)
     app.add_middleware(HeadAsGet)
     app.include_router(routes.router)
+    page.install(app)
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]))
     app.add_route("/docs", _docs, include_in_schema=False)
     problems.install(app)
@@ -70,7 +71,7 @@ class HeadAsGet:
 async def _docs(request: Request) -> Response:
     """Swagger UI from an installed package."""
     root = request.scope.get("root_path", "").rstrip("/")
-    page = get_swagger_ui_html(
+    answer = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title="CupDisc",
         swagger_js_url=f"{root}/docs/assets/swagger-ui-bundle.js",
@@ -78,8 +79,8 @@ async def _docs(request: Request) -> Response:
         swagger_favicon_url="data:,",
         swagger_ui_parameters={"validatorUrl": None},
     )
-    page.headers["Content-Security-Policy"] = SAME_HOST_ONLY
-    return page
+    answer.headers["Content-Security-Policy"] = SAME_HOST_ONLY
+    return answer
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

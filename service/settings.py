@@ -13,8 +13,8 @@ class Settings(BaseSettings):
 
     registry: str = "bundled"  # a folder of versions, or the version that ships with the package
     version: str = "production"  # served where a request names none: a version or an alias
-    engine: Literal["auto", "openvino", "tensorflow"] = "auto"
-    precision: Literal["auto", "f32", "bf16"] = "auto"
+    engine: Literal["auto", "openvino", "tensorflow"] = "auto"  # auto: OpenVINO where it is installed
+    precision: Literal["auto", "f32", "bf16"] = "auto"  # auto: bf16 where the CPU computes in it, else f32
     threads: int = Field(0, ge=0)  # that the network may use; 0: all that the process has
     max_live_versions: int = Field(2, ge=2)  # kept loaded: the default and those asked for most recently
     max_parallel: int = Field(2, ge=1)  # photographs worked on at the same time; the others wait

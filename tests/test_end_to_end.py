@@ -16,8 +16,8 @@ from tests import example_by_hand
 from tests.photographs import EXAMPLE, REPOSITORY, shared_data
 from training.config import preset_from_dict
 from training.evaluate import evaluate, summarise
-from training.run import read_splits
-from training.sources.folder import Example
+from training.sources.example import Example
+from training.split import read_splits
 
 PER_SOURCE = 12  # held-out photographs; `cupdisc-train evaluate bundled` runs all of them
 

@@ -37,24 +37,29 @@ def limits(results: Sequence[Result]) -> Thresholds:
     )
 
 
-def interval(results: Sequence[Result]) -> dict[str, Any]:
+def interval(held_out: Sequence[Result], left_out: Sequence[Result]) -> dict[str, Any]:
     """Half width of the vertical ratio's interval: split conformal on each source, the widest of them.
+
+    Args:
+        held_out: of sources that the version was trained on.
+        left_out: of a run by the same recipe that never saw these sources; empty where there was none.
 
     The widest, because a source that the version never saw may be like the hardest of those at hand. Empty where no
     cup is annotated.
     """
     widths = {}
-    for source in sorted({r.source for r in results}):
-        errors = [e for r in results if r.source == source and (e := r.vertical_error) is not None]
-        if errors:
-            widths[source] = (conformal_half_width(errors, COVERAGE), len(errors))
+    for how, results in (("held out", held_out), ("left out", left_out)):
+        for source in sorted({r.source for r in results}):
+            errors = [e for r in results if r.source == source and (e := r.vertical_error) is not None]
+            if errors:
+                widths[f"{source}, {how}"] = (conformal_half_width(errors, COVERAGE), len(errors))
     if not widths:
         return {}
     widest = max(widths, key=lambda source: widths[source][0])
     return {
         "vertical_half_width": round(widths[widest][0], 4),
         "coverage": COVERAGE,
-        "method": "split conformal on held-out photographs of each source; the widest source",
+        "method": "split conformal on each source; the widest of them",
         "widest_source": widest,
         "photographs": {source: count for source, (_, count) in widths.items()},
         "half_widths": {source: round(width, 4) for source, (width, _) in widths.items()},

@@ -3,6 +3,7 @@
 from typing import Any
 
 from model.artefact import Manifest
+from training.calibrate import COVERAGE
 
 INTENDED_USE = """\
 Research and education. It outlines the optic disc and the optic cup on colour fundus photographs and computes the
@@ -57,7 +58,8 @@ def write_card(manifest: Manifest) -> str:
         *(_source_row(row) for row in manifest.sources),
         "",
         "Held out: photographs that no network saw, from a source of which others were seen. Left out: a source of",
-        "which nothing was seen.",
+        "which nothing was seen. Left out of another run: the recipe trained once more without that source",
+        "(`training/left_out` says how); it tells best what to expect of a new camera and clinic.",
         "",
         "## Figures",
         "",
@@ -73,11 +75,12 @@ def write_card(manifest: Manifest) -> str:
         "",
     ]
     if calibration:
+        widths = ", ".join(f"{source} ± {width:.3f}" for source, width in calibration["half_widths"].items())
         lines += [
-            f"Vertical interval: ± {calibration['vertical_half_width']:.3f} for {calibration['coverage']:.0%}; "
-            f"{calibration['method']} ({calibration['widest_source']}).",
-            "By source: " + ", ".join(f"{k} ± {v:.3f}" for k, v in calibration["half_widths"].items()) + ".",
+            f"Vertical interval: ± {calibration['vertical_half_width']:.3f} for {calibration['coverage']:.0%}: "
+            f"{calibration['method']} ({calibration['widest_source']}). By source: {widths}.",
             "",
+            *_coverage(manifest),
         ]
     lines += [
         "## Limits",
@@ -90,6 +93,16 @@ def write_card(manifest: Manifest) -> str:
         f"{minutes:.0f} minutes of training on {training['device']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _coverage(manifest: Manifest) -> list[str]:
+    """What an interval that was calibrated without a source covered on it."""
+    return [
+        f"Calibrated on other sources alone, the interval of the run without {row['source']} covered only "
+        f"{row['interval_coverage']:.0%} of its {row['photographs']} photographs: its annotators draw other cups.\n"
+        for row in manifest.metrics
+        if row["how"] == "left out of another run" and row.get("interval_coverage", 1) < COVERAGE
+    ]
 
 
 def _source_row(row: dict[str, Any]) -> str:

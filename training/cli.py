@@ -55,8 +55,12 @@ def publish(
     data: Data = DATA,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     version: Annotated[str | None, typer.Option(help="YYYY.M.N; the next free one where not given.")] = None,
+    left_out: Annotated[
+        Path | None, typer.Option(help="photographs.csv of a run by the same recipe that left a source out.")
+    ] = None,
 ) -> None:
     """Export a trained run, evaluate and calibrate it on its held-out photographs, and put it into a registry."""
+    from training.evaluate import read_csv
     from training.publish import Facts, publish_run
     from training.run import load_run
 
@@ -70,7 +74,8 @@ def publish(
         command=f"cupdisc-train train {load_name(run)}",
         device=f"{os.cpu_count()} CPU cores ({platform.machine()})",
     )
-    published = publish_run(load_run(run, data), facts, target, alias, console)
+    evidence = [] if left_out is None else read_csv(left_out)
+    published = publish_run(load_run(run, data), facts, target, alias, console, evidence)
     console.print(f"published: {published.folder}")
 
 
@@ -93,7 +98,7 @@ def evaluate(
     from training.evaluate import evaluate as run_evaluation
     from training.evaluate import summarise, write_csv
     from training.publish import metrics_table
-    from training.run import read_splits
+    from training.split import read_splits
 
     splits = read_splits(read_preset(preset), data)
     unknown = set(sources or ()) - set(splits)

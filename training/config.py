@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from model.errors import CupDiscError, InvalidConfiguration
 from model.unet import UNetConfig
 from training.augment import Augmentation
+from training.sources.layouts import LAYOUTS, wrong_choices
 
 PRESETS = Path(__file__).parent / "presets"
 T = TypeVar("T")
@@ -18,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """One source of a run. The terms and the citation go into the model card."""
+    """One source of a run. The terms and the citation go into the model card; a public layout knows its own."""
 
     name: str
     weight: float = 1.0  # share of the samples, relative to the other sources
@@ -27,6 +28,8 @@ class SourceConfig:
     terms: str = ""
     citation: str = ""
     folder: str = ""  # below the data folder; the name where empty
+    layout: str = "folder"  # one of training.sources.layouts
+    options: dict[str, str] = field(default_factory=dict)  # what its layout lets choose: part, expert, …
     ellipses: str = ""  # CSV beside the presets: discs for photographs without a mask
 
 
@@ -111,9 +114,14 @@ def preset_from_dict(values: dict[str, Any]) -> Preset:
             problems += [f"{part}.sources.{key}: no such source in this preset" for key in sorted(unknown)]
         if len(names) < len(preset.sources):
             problems.append("sources: a name stands twice")
+        for i, source in enumerate(preset.sources):
+            wrong = wrong_choices(source.layout, source.options)
+            if source.ellipses and source.layout != "folder":
+                wrong.append("ellipses: for the layout folder only")
+            problems += [f"sources[{i}].{text}" for text in wrong]
     if problems or preset is None:
         raise InvalidConfiguration("\n".join(problems))
-    return preset
+    return dataclasses.replace(preset, sources=tuple(_with_terms(source) for source in preset.sources))
 
 
 def leave_out_sources(preset: Preset, names: tuple[str, ...]) -> Preset:
@@ -130,6 +138,11 @@ def leave_out_sources(preset: Preset, names: tuple[str, ...]) -> Preset:
     )
     name = "-".join([preset.name, *(f"without-{name}" for name in names)])
     return dataclasses.replace(preset, name=name, sources=sources)
+
+
+def _with_terms(source: SourceConfig) -> SourceConfig:
+    layout = LAYOUTS[source.layout]
+    return dataclasses.replace(source, terms=source.terms or layout.terms, citation=source.citation or layout.citation)
 
 
 def _build(kind: type[T], values: Any, where: str, problems: list[str]) -> T | None:

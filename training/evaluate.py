@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from model.biomarkers import measure
+from model.errors import InvalidConfiguration
 from model.masks import Label
 from model.segmenter import Segmenter
 from training.metrics import bootstrap_interval, dice
-from training.sources.folder import Example
+from training.sources.example import Example
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Result:
     def vertical_error(self) -> float | None:
         """Drawn minus annotated vertical ratio; a cup that was not drawn counts as ratio 0."""
         return None if self.vertical_truth is None else (self.vertical or 0.0) - self.vertical_truth
+
+
+_RESULT = TypeAdapter(Result)
 
 
 def evaluate_photograph(segmenter: Segmenter, example: Example) -> Result:
@@ -120,6 +125,24 @@ def _figures(source: str, results: Sequence[Result], how: str) -> dict[str, Any]
 def _mean(name: str, values: Sequence[float]) -> dict[str, Any]:
     low, high = bootstrap_interval(values)
     return {name: round(float(np.mean(values)), 4), f"{name}_95": [round(low, 4), round(high, 4)]}
+
+
+def read_csv(path: Path) -> list[Result]:
+    """The inverse of `write_csv`.
+
+    Raises:
+        InvalidConfiguration: not such a table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_RESULT.validate_strings(_without_blanks(row)) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, ValidationError) as error:
+        raise InvalidConfiguration(f"{path}: no table of results: {error}") from error
+
+
+def _without_blanks(row: dict[str, str]) -> dict[str, str | None]:
+    """A blank cell is None, save for `reasons`, where it means that there are none."""
+    return {name: value or (None if name != "reasons" else "") for name, value in row.items()}
 
 
 def write_csv(results: Sequence[Result], path: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,15 @@ class Facts:
     device: str
 
 
-def stage_version(trained: Trained, facts: Facts, folder: Path, console: Console) -> tuple[Artefact, list[Result]]:
-    """Write a whole version into an empty folder, with the figures of its held-out photographs in its manifest."""
+def stage_version(
+    trained: Trained, facts: Facts, folder: Path, console: Console, left_out: Sequence[Result] = ()
+) -> tuple[Artefact, list[Result]]:
+    """Write a whole version into an empty folder, with the figures of its held-out photographs in its manifest.
+
+    Args:
+        left_out: results of an earlier run by the same recipe on sources that it never saw. They tell how far the
+            version's answers may be off on a new source: they widen the interval and stand in the card.
+    """
     preset = trained.preset
     for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
         artefact.export_network(network, folder / name)
@@ -71,30 +79,40 @@ def stage_version(trained: Trained, facts: Facts, folder: Path, console: Console
         manifest = dataclasses.replace(
             manifest,
             thresholds=dataclasses.asdict(calibrate.limits(results)),
-            calibration=calibrate.interval(results),
+            calibration=calibrate.interval(results, left_out),
         )
     final = artefact.write(folder, manifest)
     results = _evaluate(final, seen, console)
-    left_out = _evaluate(final, unseen, console)
-    manifest = dataclasses.replace(
-        manifest, metrics=[*summarise(results, "held out"), *summarise(left_out, "left out")]
-    )
+    not_seen = _evaluate(final, unseen, console)
+    metrics = [
+        *summarise(results, "held out"),
+        *summarise(not_seen, "left out"),
+        *summarise(left_out, "left out of another run"),
+    ]
+    manifest = dataclasses.replace(manifest, metrics=metrics)
     report = folder / "report"
     report.mkdir(exist_ok=True)
-    write_csv([*results, *left_out], report / "photographs.csv")
+    write_csv([*results, *not_seen], report / "photographs.csv")
+    if left_out:
+        write_csv(left_out, report / "left_out_of_another_run.csv")
     (report / "metrics.json").write_text(json.dumps(manifest.metrics, indent=1) + "\n", encoding="utf-8")
     (folder / "card.md").write_text(write_card(manifest), encoding="utf-8")
-    return artefact.write(folder, manifest), [*results, *left_out]
+    return artefact.write(folder, manifest), [*results, *not_seen]
 
 
 def publish_run(
-    trained: Trained, facts: Facts, registry: LocalRegistry, alias: str | None, console: Console
+    trained: Trained,
+    facts: Facts,
+    registry: LocalRegistry,
+    alias: str | None,
+    console: Console,
+    left_out: Sequence[Result] = (),
 ) -> Artefact:
     """`stage_version` in a temporary folder, then publish it; the registry changes at once or not at all."""
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
         folder = Path(parent) / facts.version
         folder.mkdir()
-        staged, _ = stage_version(trained, facts, folder, console)
+        staged, _ = stage_version(trained, facts, folder, console, left_out)
         console.print(metrics_table(staged.manifest.metrics))
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         console.print(f"{facts.version}: {size / 2**20:.1f} MiB")

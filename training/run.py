@@ -12,14 +12,13 @@ from model import normalisation
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from model.retina import Frame
-from training.config import NetworkConfig, Preset, SourceConfig, preset_from_dict
-from training.sources.folder import Example, digest, read_source
-from training.split import Split, split_source
+from training.config import NetworkConfig, Preset, preset_from_dict
+from training.sources.example import digest
+from training.split import Split, read_splits
 from training.train import train_network
 from training.views import ROI_DIAMETERS, ROI_SIZE, View, cut_views
 
 NETWORKS = ("locator", "segmenter")
-ELLIPSES = Path(__file__).parent / "ellipses"
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,6 @@ class Trained:
     splits: dict[str, Split]
     digests: dict[str, str]
     seconds: dict[str, float]
-
-
-def read_splits(preset: Preset, data: Path) -> dict[str, Split]:
-    """The photographs of each source of a preset, parted into training and held out.
-
-    Args:
-        data: the folder that holds the sources' folders.
-    Raises:
-        InvalidSource: names what is wrong in the first source that is wrong.
-    """
-    return {source.name: split_source(_examples(source, data), source, preset) for source in preset.sources}
 
 
 def train_run(preset: Preset, data: Path, out: Path, console: Console) -> Trained:
@@ -153,8 +141,3 @@ def estimate_distribution(preset: Preset, roi: list[View], whole: list[View]) ->
 def _cut(view: View, frame: Frame, size: int) -> tuple[np.ndarray, np.ndarray]:
     """(image, inside) as the segmenter cuts them, at the network's own size: sharpness depends on it."""
     return frame.cut(view.image, size), frame.cut(view.inside, size).astype(bool)
-
-
-def _examples(source: SourceConfig, data: Path) -> list[Example]:
-    ellipses = ELLIPSES / source.ellipses if source.ellipses else None
-    return read_source(data / (source.folder or source.name), source.name, ellipses)

@@ -2,10 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from model.errors import InvalidConfiguration
 from training.config import Preset, SourceConfig
-from training.sources.folder import Example
+from training.sources.example import Example, InvalidSource
+from training.sources.layouts import read_layout
+
+ELLIPSES = Path(__file__).parent / "ellipses"
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,32 @@ class Split:
     training: tuple[Example, ...]
     held_out: tuple[Example, ...]
     left_out: bool
+
+
+def read_splits(preset: Preset, data: Path) -> dict[str, Split]:
+    """The photographs of each source of a preset, parted into training and held out.
+
+    Args:
+        data: the folder that holds the sources' folders.
+    Raises:
+        InvalidSource: names what is wrong in every source.
+    """
+    splits, problems = {}, []
+    for source in preset.sources:
+        try:
+            splits[source.name] = split_source(read_examples(source, data), source, preset)
+        except InvalidSource as error:
+            problems.append(str(error))
+    if problems:
+        raise InvalidSource("\n".join(problems))
+    return splits
+
+
+def read_examples(source: SourceConfig, data: Path) -> list[Example]:
+    """The annotated photographs of one source; `data` and errors as in `read_splits`."""
+    ellipses = ELLIPSES / source.ellipses if source.ellipses else None
+    folder = data / (source.folder or source.name)
+    return read_layout(source.layout, folder, source.name, source.options, ellipses)
 
 
 def split_source(examples: list[Example], source: SourceConfig, preset: Preset) -> Split:

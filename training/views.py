@@ -9,8 +9,7 @@ import numpy as np
 
 from model import retina
 from model.biomarkers import measure
-from model.masks import Label
-from training.sources.folder import Example, InvalidSource
+from training.sources.example import Example, InvalidSource, labels_of
 
 Kind = Literal["whole", "roi"]
 WHOLE_SIZE = 448  # pixels; a disc of a 45° photograph keeps about 50
@@ -23,8 +22,8 @@ class View:
     """A square of one photograph with its annotation.
 
     `image` (V, V, 3) uint8; `inside` (V, V) uint8, 1 where retina is seen; `disc` and `cup` (V, V) uint8, 0 to 255, the
-    share of each pixel. `x`, `y` and `diameter` of the disc are in pixels of the view; the diameter is that of a circle
-    of the disc's area.
+    share of each pixel, or of the experts who marked it. `x`, `y` and `diameter` of the disc are in pixels of the view;
+    the diameter is that of a circle of the disc's area.
     """
 
     example: Example
@@ -44,9 +43,9 @@ def cut_view(example: Example, kind: Kind) -> View:
         InvalidSource: unreadable photograph or mask, or nothing lit.
     """
     photograph = example.read_photograph()
-    labels = example.read_labels(photograph.shape[:2])
+    shares = example.read_shares(photograph.shape[:2])
     field = retina.field_of_view(photograph)
-    disc = measure(labels).disc
+    disc = measure(labels_of(shares)).disc
     if disc is None or not field.found:
         raise InvalidSource(f"{example.image}: no disc, or no lit field of view")
     diameter = 2 * (disc.area / np.pi) ** 0.5
@@ -59,8 +58,8 @@ def cut_view(example: Example, kind: Kind) -> View:
         example=example,
         image=frame.cut(photograph, size),
         inside=field.cut(frame, size).astype(np.uint8),
-        disc=frame.cut(np.where(labels >= Label.RIM, 255, 0).astype(np.uint8), size),
-        cup=frame.cut(np.where(labels == Label.CUP, 255, 0).astype(np.uint8), size),
+        disc=frame.cut(shares.disc, size),
+        cup=frame.cut(shares.cup, size),
         x=float(x),
         y=float(y),
         diameter=diameter * size / frame.side,

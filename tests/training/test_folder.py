@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.drawn import write_folder
-from training.sources.folder import InvalidSource, digest, read_source
+from training.sources.example import InvalidSource, digest
+from training.sources.folder import read_source
 
 
 def test_photographs_and_labels_come_in_order(tmp_path):

@@ -1,5 +1,6 @@
 """Tests of `training.run`, `train`, `checkpoint`, `evaluate` and `publish` on drawn photographs."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -17,11 +18,12 @@ from model.segmenter import Segmenter
 from tests.drawn import draw_fundus, write_folder
 from tests.trained import small_preset, write_data
 from training.batches import batches
+from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
-from training.evaluate import evaluate, summarise
-from training.run import Trained, load_run, read_splits, train_run
+from training.evaluate import evaluate, read_csv, summarise, write_csv
+from training.run import Trained, load_run, train_run
 from training.sources.folder import read_source
-from training.split import split_source
+from training.split import read_splits, split_source
 
 QUIET = Console(quiet=True)
 
@@ -40,7 +42,7 @@ def test_the_manifest_tells_where_the_version_comes_from(drawn_version: Artefact
     counts = {row["name"]: (row["trained_on"], row["held_out"]) for row in manifest.sources}
     assert counts == {"whole": (20, 6), "crops": (12, 3), "discs": (6, 0)}
     assert {row["source"]: row["photographs"] for row in manifest.metrics} == {"whole": 6, "crops": 3}
-    assert manifest.calibration["photographs"] == {"whole": 6, "crops": 3}
+    assert manifest.calibration["photographs"] == {"whole, held out": 6, "crops, held out": 3}
     card = (drawn_version.folder / "card.md").read_text()
     assert "not a medical device" in card
     assert "| whole | 20 | 20 | 6 |" in card
@@ -53,6 +55,25 @@ def test_figures_in_the_report_are_those_of_the_photographs(drawn_version: Artef
     metrics = json.loads((drawn_version.folder / "report" / "metrics.json").read_text())
     (whole,) = [row for row in metrics if row["source"] == "whole"]
     assert whole["disc_dice"] == pytest.approx(np.mean(dice), abs=1e-4)
+
+
+def test_results_survive_their_table(drawn_version: Artefact, tmp_path: Path):
+    table = drawn_version.folder / "report" / "photographs.csv"
+    results = read_csv(table)
+    write_csv(results, tmp_path / "again.csv")
+    assert (tmp_path / "again.csv").read_text() == table.read_text()
+    (tmp_path / "odd.csv").write_text("source,id\nclinic,1\n")
+    with pytest.raises(InvalidConfiguration, match=r"odd\.csv"):
+        read_csv(tmp_path / "odd.csv")
+
+
+def test_a_left_out_source_widens_the_interval(drawn_version: Artefact):
+    held_out = read_csv(drawn_version.folder / "report" / "photographs.csv")
+    far = [dataclasses.replace(r, source="elsewhere", vertical=0.2, vertical_truth=0.9) for r in held_out]
+    narrow, wide = interval(held_out, []), interval(held_out, far)
+    assert narrow == drawn_version.manifest.calibration
+    assert wide["vertical_half_width"] == pytest.approx(0.7)
+    assert wide["widest_source"] == "elsewhere, left out"
 
 
 def test_a_saved_run_can_be_published_later(drawn_run: tuple[Path, Trained]):

@@ -5,25 +5,17 @@ mask has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cu
 """
 
 import csv
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
-from model.errors import CupDiscError
-from model.images import decode
+from training.sources.example import Annotation, Example, InvalidSource, Shares
+from training.sources.outlines import LabelMask
 
 SUFFIXES = (".jpg", ".png")
 COLUMNS = ("id", "disc", "cup", "view")
-
-
-class InvalidSource(CupDiscError):
-    """A source's files are not as its layout says; the message lists every one of them."""
-
-    code = "invalid_source"
 
 
 @dataclass(frozen=True)
@@ -35,53 +27,20 @@ class DiscEllipse:
     width: float
     height: float
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return ()
 
-@dataclass(frozen=True)
-class Example:
-    """One annotated photograph of a source, not yet read."""
+    @property
+    def variant(self) -> str | None:
+        return repr(self)
 
-    source: str
-    id: str
-    image: Path
-    mask: Path | None  # None where the disc is given as an ellipse
-    ellipse: DiscEllipse | None
-    cup_annotated: bool
-    view: Literal["full", "crop"]
-
-    def read_photograph(self) -> np.ndarray:
-        """(H, W, 3) uint8, upright RGB.
-
-        Raises:
-            InvalidSource: unreadable; names the file.
-        """
-        try:
-            return decode(self.image.read_bytes()).pixels
-        except (OSError, CupDiscError) as error:
-            raise InvalidSource(f"{self.image}: {error}") from error
-
-    def read_labels(self, shape: tuple[int, int]) -> np.ndarray:
-        """(H, W) uint8 of `Label` for a photograph of `shape`; a disc without annotated cup is 1 throughout.
-
-        Raises:
-            InvalidSource: unreadable, of another size, with other values, or without a disc; names the file.
-        """
-        if self.mask is None:
-            return self._drawn_ellipse(shape)
-        labels = cv2.imread(str(self.mask), cv2.IMREAD_UNCHANGED)
-        if labels is None:
-            raise InvalidSource(f"{self.mask}: cannot be read")
-        if labels.shape != shape or labels.dtype != np.uint8:
-            raise InvalidSource(f"{self.mask}: is {labels.shape} {labels.dtype}, its photograph is {shape} uint8")
-        if labels.max() > 2 or not labels.any():
-            raise InvalidSource(f"{self.mask}: must hold 0, 1 and 2 and a disc; holds {np.unique(labels)[:8].tolist()}")
-        return np.minimum(labels, 1) if not self.cup_annotated else labels
-
-    def _drawn_ellipse(self, shape: tuple[int, int]) -> np.ndarray:
-        assert self.ellipse is not None  # noqa: S101  an Example has a mask or an ellipse, made so in `read_source`
+    def read(self, shape: tuple[int, int]) -> Shares:
         rows, columns = np.ogrid[: shape[0], : shape[1]]
-        across = (columns + 0.5 - self.ellipse.x) / (self.ellipse.width / 2)
-        down = (rows + 0.5 - self.ellipse.y) / (self.ellipse.height / 2)
-        return (across**2 + down**2 <= 1).astype(np.uint8)
+        across = (columns + 0.5 - self.x) / (self.width / 2)
+        down = (rows + 0.5 - self.y) / (self.height / 2)
+        disc = np.where(across**2 + down**2 <= 1, 255, 0).astype(np.uint8)
+        return Shares(disc, np.zeros_like(disc))
 
 
 def read_source(folder: Path, name: str, ellipses: Path | None = None) -> list[Example]:
@@ -108,35 +67,26 @@ def read_source(folder: Path, name: str, ellipses: Path | None = None) -> list[E
         if row["disc"] != "1" and identity not in drawn:
             continue
         image = next((path for end in SUFFIXES if (path := folder / "images" / f"{identity}{end}").is_file()), None)
-        mask = folder / "masks" / f"{identity}.png" if row["disc"] == "1" else None
+        annotation: Annotation
         if image is None:
             problems.append(f"{folder / 'images' / identity}: no .jpg or .png")
-        if mask is not None and not mask.is_file():
-            problems.append(f"{mask}: missing")
-        try:
-            ellipse = None if mask else DiscEllipse(*(float(drawn[identity][k]) for k in ("x", "y", "width", "height")))
-        except ValueError:
-            problems.append(f"{ellipses}: id {identity}: x, y, width and height must be numbers")
-            continue
+        if row["disc"] == "1":
+            annotation = LabelMask(folder / "masks" / f"{identity}.png")
+        else:
+            try:
+                annotation = DiscEllipse(*(float(drawn[identity][k]) for k in ("x", "y", "width", "height")))
+            except ValueError:
+                problems.append(f"{ellipses}: id {identity}: x, y, width and height must be numbers")
+                continue
+        problems += [f"{path}: missing" for path in annotation.files if not path.is_file()]
         if image is not None:
             view: Literal["full", "crop"] = "full" if row["view"] == "full" else "crop"
-            examples.append(Example(name, identity, image, mask, ellipse, row["cup"] == "1", view))
+            examples.append(Example(name, identity, image, annotation, row["cup"] == "1", view))
     if problems:
         raise InvalidSource("\n".join(problems))
     if not examples:
         raise InvalidSource(f"{folder}: holds no annotated photograph")
     return sorted(examples, key=lambda example: example.id)
-
-
-def digest(examples: list[Example]) -> str:
-    """sha256 over ids, photographs and masks: the same digest is the same data."""
-    total = hashlib.sha256()
-    for example in examples:
-        total.update(f"{example.source}/{example.id}/{example.ellipse}/{example.cup_annotated}\n".encode())
-        for path in (example.image, example.mask):
-            if path is not None:
-                total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -1,0 +1,326 @@
+"""Reference pages, as Markdown, from the code itself: OpenAPI, settings, presets, commands, errors, tests, card."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import json
+import os
+import re
+import typing
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from model.artefact import Artefact
+from model.errors import CupDiscError
+from model.registry import open_registry
+from service import problems
+from service.app import create_app
+from service.settings import Settings
+
+REPOSITORY = Path(__file__).parents[1]
+COMMENT = re.compile(r"^    (\w+): [^#\n]*(?:# *(.*))?$", re.MULTILINE)
+
+
+@functools.cache
+def version() -> Artefact:
+    """The version that ships with the package, or the one that `CUPDISC_REGISTRY` and `CUPDISC_VERSION` name."""
+    chosen = Settings()
+    return open_registry(chosen.registry).open(chosen.version)
+
+
+@functools.cache
+def service() -> FastAPI:
+    """The service, for its OpenAPI."""
+    return create_app(Settings())
+
+
+# --- settings and presets: a field's comment is its description
+
+
+def settings() -> str:
+    """A table of every setting."""
+    comments = comments_of(Settings)
+    rows = [
+        (
+            f"`CUPDISC_{name.upper()}`",
+            _type(field.annotation),
+            _limits(field.metadata),
+            f"`{field.default}`",
+            comments[name],
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    return table(("variable", "type", "allowed", "default", "meaning"), rows)
+
+
+def presets() -> str:
+    """Every key of a training preset."""
+    from model.unet import UNetConfig
+    from training.augment import Augmentation
+    from training.config import NetworkConfig, Preset, SourceConfig
+
+    parts = (
+        ("The run", "At the top of the file.", Preset),
+        ("`[[sources]]`", "Once for each source.", SourceConfig),
+        ("`[locator]` and `[segmenter]`", "", NetworkConfig),
+        ("`[locator.network]` and `[segmenter.network]`", "The shape of a U-Net.", UNetConfig),
+        ("`[locator.augmentation]` and `[segmenter.augmentation]`", "How strongly samples vary.", Augmentation),
+    )
+    out = []
+    for title, text, kind in parts:
+        comments, hints, rows = comments_of(kind), typing.get_type_hints(kind), []
+        for field in dataclasses.fields(kind):
+            if dataclasses.is_dataclass(hints[field.name]) or "SourceConfig" in str(hints[field.name]):
+                continue  # a table of its own
+            if field.name == "name" and kind is Preset:
+                continue  # the file's
+            missing = field.default is dataclasses.MISSING
+            default = "" if missing else f"`{json.dumps(field.default)}`"
+            rows.append((f"`{field.name}`", _type(hints[field.name]), default or "needed", comments[field.name]))
+        out += [
+            f"## {title}",
+            "",
+            *([text, ""] if text else []),
+            table(("key", "type", "default", "meaning"), rows),
+            "",
+        ]
+    return "\n".join(out)
+
+
+def comments_of(kind: type) -> dict[str, str]:
+    """Field → the comment behind it in the class's source; empty where there is none."""
+    return {name: comment or "" for name, comment in COMMENT.findall(inspect.getsource(kind))}
+
+
+def _type(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(hint))
+    text = hint.__name__ if inspect.isclass(hint) and not typing.get_args(hint) else str(hint)
+    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
+    text = re.sub(r"typing\.|Literal\[[^]]*\]", lambda found: "name" if "[" in found[0] else "", text)
+    for name, word in words.items():
+        text = re.sub(rf"\b{name}\b", word, text)
+    text = text.replace("dict[text, number]", "table of numbers").replace("tuple[number, number]", "two numbers")
+    return re.sub(r"tuple\[(.*), \.\.\.\]", r"list of \1s", text)
+
+
+def _limits(metadata: list[Any]) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    return ", ".join(
+        f"{sign} {getattr(limit, name)}" for limit in metadata for name, sign in signs.items() if hasattr(limit, name)
+    )
+
+
+# --- the command line
+
+
+def commands() -> str:
+    """Both commands with their options."""
+    os.environ.pop("CUPDISC_SHARED", None)  # a default that would name a folder of this machine
+    import typer
+    from typer.cli import get_docs_for_click
+
+    from service.cli import app as service_app
+    from training.cli import app as training_app
+
+    out = []
+    for name, app in (("cupdisc", service_app), ("cupdisc-train", training_app)):
+        command = typer.main.get_command(app)
+        text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name=name), name=name)
+        text = re.sub(r"^\* `--help`.*\n|^\*\*(Usage|Options|Arguments|Commands)\*\*:\n", "", text, flags=re.MULTILINE)
+        text = re.sub(r"^(\* `[^`]+`): ", r"\1: ", text, flags=re.MULTILINE)
+        text = re.sub(r"```console\n\$ (.*)\n```", r"```text\n\1\n```", text)
+        out.append(re.sub(r"^(#+) ", r"#\1 ", text, flags=re.MULTILINE))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(out))
+
+
+# --- the API
+
+
+def api() -> str:
+    """Every call of the API, then every shape."""
+    schema = service().openapi()
+    out = []
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            out += _operation(method, path, operation)
+    out += ["## Shapes", "", "What JSON answers are made of.", ""]
+    for name, shape in schema["components"]["schemas"].items():
+        if "properties" in shape:
+            out += [f"### {name}", "", shape.get("description", ""), "", _shape(shape), ""]
+    return "\n".join(out)
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
+    out = [
+        f"## {method.upper()} {path}",
+        "",
+        f"Operation `{operation['operationId']}`.",
+        "",
+        operation["description"],
+        "",
+    ]
+    if operation.get("parameters"):
+        rows = [
+            (
+                f"`{one['name']}`",
+                one["in"],
+                _values(one["schema"]),
+                f"`{one['schema']['default']}`"
+                if "default" in one["schema"]
+                else ("needed" if one.get("required") else ""),
+                one.get("description", ""),
+            )
+            for one in operation["parameters"]
+        ]
+        out += [table(("parameter", "in", "values", "default", "meaning"), rows), ""]
+    if body := operation.get("requestBody"):
+        out += ["**Body**, as one of", ""]
+        for kind, content in body["content"].items():
+            shape = content.get("schema", {})
+            fields = "".join(
+                f"; field `{name}`: {one.get('description', _values(one))}"
+                for name, one in shape.get("properties", {}).items()
+            )
+            out.append(f"- `{kind}`{fields or (': ' + _values(shape) if '$ref' in shape else '')}")
+        out.append("")
+        for content in body["content"].values():
+            out += _examples(content, "Example of a body")
+    out += ["**Answers**", ""]
+    for status, answer in operation["responses"].items():
+        codes = [code for content in answer.get("content", {}).values() for code in content.get("examples", {})]
+        problem = problems.MEDIA_TYPE in answer.get("content", {})
+        label = "any other" if status == "default" else status
+        kinds = ", ".join(f"`{kind}`" for kind in answer.get("content", {}))
+        if problem:
+            out.append(f"- {label}: {', '.join(f'[`{code}`](#{code})' for code in codes)}")
+        else:
+            shape = answer.get("content", {}).get("application/json", {}).get("schema", {})
+            out.append(f"- {label}: {kinds}{' of ' + _values(shape) if shape else ''}. {answer['description']}")
+            headers = answer.get("headers", {})
+            out += [f"    - header `{name}`: {one['description']}" for name, one in headers.items()]
+    out.append("")
+    for answer in operation["responses"].values():
+        if json_content := answer.get("content", {}).get("application/json"):
+            out += _examples(json_content, "Example")
+    return out
+
+
+def _examples(content: dict[str, Any], title: str) -> list[str]:
+    out = []
+    for example in content.get("examples", {}).values():
+        if isinstance(example["value"], str):
+            continue
+        text = json.dumps(example["value"], indent=1, ensure_ascii=False)
+        out += [f'??? example "{title}: {example["summary"]}"', "", "    ```json"]
+        out += [f"    {line}" for line in text.splitlines()]
+        out += ["    ```", ""]
+    return out
+
+
+def _shape(shape: dict[str, Any]) -> str:
+    rows = [(f"`{name}`", _values(one), one.get("description", "")) for name, one in shape["properties"].items()]
+    return table(("field", "type", "meaning"), rows)
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """A JSON schema's type in a few words."""
+    words = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true or false",
+        "null": "`null`",
+    }
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return " or ".join(dict.fromkeys(_values(one) for one in schema[key]))
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        if "prefixItems" in schema:
+            return "[" + ", ".join(_values(one) for one in schema["prefixItems"]) + "]"
+        return f"list of {_values(schema.get('items', {}))}"
+    if schema.get("type") == "object":
+        return "object"
+    text = words.get(schema.get("type", ""), "any")
+    if "minimum" in schema and "maximum" in schema:
+        text += f", {schema['minimum']} to {schema['maximum']}"
+    return "bytes" if schema.get("format") == "binary" else text
+
+
+def errors() -> str:
+    """Every error's code, status and meaning."""
+    out = []
+    for kind, (status, detail) in sorted(problems.ANSWERS.items(), key=lambda item: (item[1][0], item[0].code)):
+        out += [f"### {kind.code}", "", f"Status {status}. {first_line(kind)} For example: “{detail}”.", ""]
+    out += ["### internal_error", "", f"Status 500. A fault of ours. For example: “{problems.UNEXPECTED}”.", ""]
+    return "\n".join(out)
+
+
+def first_line(kind: type[CupDiscError]) -> str:
+    """What an error means."""
+    return (inspect.getdoc(kind) or "").splitlines()[0]
+
+
+# --- the version that ships, and the tests
+
+
+def card() -> str:
+    """The model card, with what identifies the version."""
+    text = (version().folder / "card.md").read_text(encoding="utf-8")
+    title, _, rest = text.partition("\n")
+    return f"{title}\n\nDigest of its `manifest.json`: `{version().digest}`\n{rest}"
+
+
+def figures_of_the_version() -> str:
+    """The figures on photographs that the version never saw, from its manifest."""
+    rows = []
+    for row in version().manifest.metrics:
+        cells = [row["source"], row["how"], row["photographs"]]
+        cells += [_with_interval(row, name) for name in ("disc_dice", "cup_dice", "vertical_mae")]
+        bias = f"{row['vertical_bias']:+.3f}" if "vertical_bias" in row else "–"
+        coverage = f"{row['interval_coverage']:.0%}" if "interval_coverage" in row else "–"
+        rows.append([str(cell) for cell in [*cells, bias, coverage, row["discs_missed"], row["not_gradable"]]])
+    head = ("source", "how", "n", "disc Dice", "cup Dice", "vCDR mean abs. error", "bias", "in interval")
+    return table((*head, "discs missed", "not gradable"), rows)
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str:
+    if name not in row:
+        return "–"
+    low, high = row[f"{name}_95"]
+    return f"{row[name]:.3f} ({low:.3f}–{high:.3f})"
+
+
+def tests() -> str:
+    """Every test file: what it says of itself, and how many tests stand in it."""
+    rows = []
+    for path in sorted((REPOSITORY / "tests").rglob("test_*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        count = sum(
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+            for node in ast.walk(tree)
+        )
+        about = " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].split())
+        rows.append((f"`{path.relative_to(REPOSITORY).as_posix()}`", str(count), about))
+    total = sum(int(row[1]) for row in rows)
+    return f"{total} test functions in {len(rows)} files; many run on a list of cases.\n\n" + table(
+        ("file", "tests", "about"), rows
+    )
+
+
+def table(head: typing.Sequence[str], rows: typing.Sequence[typing.Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+    )

@@ -1,0 +1,73 @@
+"""The web page at `/`: static files, one example photograph, and pictures that a browser cannot decode by itself."""
+
+import functools
+from pathlib import Path
+
+import anyio.to_thread
+import cv2
+from fastapi import APIRouter, FastAPI, Request, Response
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from model import images
+from model.images import Limits
+from service import rendering, uploads
+
+FOLDER = Path(__file__).with_name("page")
+SAMPLES = (FOLDER / "sample.jpg", FOLDER.parents[1] / "examples" / "normal_left_eye.jpg")  # a wheel's, a checkout's
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # a browser asks each time whether there is a newer one
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+class _Files(StaticFiles):
+    """The page's scripts and styles, with its headers."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response
+
+
+def install(app: FastAPI) -> None:
+    """Serve the page at `/`, its files below `/page` and the example photograph at `/sample.jpg`."""
+    app.include_router(router)
+    app.mount("/page", _Files(directory=FOLDER))
+
+
+@router.get("/")
+async def page() -> Response:
+    """The page. All its addresses are relative, so that it also works behind a prefix."""
+    return FileResponse(FOLDER / "index.html", headers=HEADERS)
+
+
+@router.get("/sample.jpg")
+async def sample() -> Response:
+    """A normal left eye, CC0; see examples/README.md."""
+    found = next(path for path in SAMPLES if path.is_file())
+    return FileResponse(found, headers=HEADERS)
+
+
+@router.post("/page/picture")
+async def picture(request: Request) -> Response:
+    """The photograph in the body as a PNG, upright and 8 bits deep: no browser shows TIFF.
+
+    Raises:
+        PhotographError: as `images.decode`.
+    """
+    data = await uploads.photograph_bytes(request)
+    work = functools.partial(_png, data, request.app.state.limits)
+    content = await anyio.to_thread.run_sync(work, limiter=request.app.state.workers)
+    return Response(content, headers={"Cache-Control": "no-store"}, media_type="image/png")
+
+
+def _png(data: bytes, limits: Limits) -> bytes:
+    pixels = cv2.cvtColor(images.decode(data, limits).pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", pixels, rendering.PHOTOGRAPH_PNG)[1].tobytes()

@@ -1,0 +1,98 @@
+// Calls of the API. Every failure comes out as a Problem, which knows its sentence.
+
+import { explain } from "./words.js";
+
+const ATTEMPTS = 3; // for a busy service
+
+export class Problem extends Error {
+  constructor(code, status = 0, detail = "") {
+    super(detail || code);
+    Object.assign(this, { code, status, detail }, explain(code, status, detail));
+  }
+}
+
+/** The JSON answer for a photograph; `onSent` hears which share of it has been sent. */
+export async function segment(file, eye, onSent, signal) {
+  const query = new URLSearchParams({ masks: "polygon", laterality: eye });
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return JSON.parse(await upload(`v1/segmentations?${query}`, file, onSent, signal));
+    } catch (error) {
+      if (error.code !== "overloaded" || attempt === ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(error.retryAfter || attempt, 10)));
+    }
+  }
+}
+
+/** A picture or report of a photograph made by the server, as a Blob. */
+export async function rendered(file, eye, accept, render) {
+  const query = new URLSearchParams({ render, laterality: eye });
+  return (await send(`v1/segmentations?${query}`, bytes(file, accept))).blob();
+}
+
+/** The photograph as a PNG, for what the browser cannot decode. */
+export async function decoded(file) {
+  return (await send("page/picture", bytes(file, "image/png"))).blob();
+}
+
+/** The numbers of outlines: { width, height, disc: [ring], cup: [ring] }. */
+export async function measure(outlines, eye, signal) {
+  const options = { method: "POST", body: JSON.stringify(outlines), headers: { "Content-Type": "application/json" }, signal };
+  return (await send(`v1/measurements?${new URLSearchParams({ laterality: eye })}`, options)).json();
+}
+
+export async function versions() {
+  return (await send("v1/versions", {})).json();
+}
+
+export async function sample() {
+  const blob = await (await send("sample.jpg", {})).blob();
+  return new File([blob], "normal_left_eye.jpg", { type: "image/jpeg" });
+}
+
+// as bytes of no declared kind: the server looks for itself, and the file's name stays here
+function bytes(file, accept) {
+  return { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream", Accept: accept } };
+}
+
+async function send(address, options) {
+  let response;
+  try {
+    response = await fetch(address, options);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Problem("unreachable");
+  }
+  if (!response.ok) throw problemIn(response.status, await response.text());
+  return response;
+}
+
+function problemIn(status, text) {
+  try {
+    const { code, detail } = JSON.parse(text);
+    return new Problem(code ?? `status_${status}`, status, detail);
+  } catch {
+    return new Problem(`status_${status}`, status, `status ${status}`);
+  }
+}
+
+// fetch cannot tell how much of a body has been sent
+function upload(address, file, onSent, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", address);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.setRequestHeader("Accept", "application/json");
+    request.upload.onprogress = (event) => event.lengthComputable && onSent(event.loaded / event.total);
+    request.upload.onload = () => onSent(1);
+    request.onload = () => {
+      if (request.status === 200) return resolve(request.responseText);
+      const problem = problemIn(request.status, request.responseText);
+      problem.retryAfter = Number(request.getResponseHeader("Retry-After"));
+      return reject(problem);
+    };
+    request.onerror = () => reject(new Problem("unreachable"));
+    request.onabort = () => reject(new DOMException("aborted", "AbortError"));
+    signal?.addEventListener("abort", () => request.abort());
+    request.send(file);
+  });
+}
