@@ -2,7 +2,6 @@
 
 import functools
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ def way() -> Way:
 
 def make() -> dict[str, bytes]:
     """Name → PNG."""
-    return {"region": _region(), "probabilities": _probabilities(), "ratio": _ratio()}
+    return {"region": _region(), "probabilities": _probabilities(), "ratio": _ratio(), "rim": _rim()}
 
 
 def _region() -> bytes:
@@ -102,9 +101,42 @@ def _ratio() -> bytes:
     return _png(figure)
 
 
+def _rim() -> bytes:
+    """The sectors of the rim, and where it is thinnest in each."""
+    here = way()
+    figure, (axis,) = _axes(1)
+    axis.imshow(_around(here.photograph), interpolation="antialiased")
+    labels, disc = _around(here.answer.drawn), here.measured.disc
+    x, y = disc.centre.x - here.roi.left, disc.centre.y - here.roi.top
+    rows, columns = np.mgrid[: labels.shape[0], : labels.shape[1]] + 0.5
+    degrees = np.degrees(np.arctan2(y - rows, columns - x))  # of a left eye: temporal is on the picture's right
+    tint = np.zeros((*labels.shape, 4))
+    for number, (first, last) in enumerate(biomarkers.SECTORS.values()):
+        part = ((degrees - first) % 360 < last - first) & (labels == Label.RIM)
+        tint[part] = (*matplotlib.colormaps["Set2"](number)[:3], 0.75)
+    axis.imshow(tint)
+    _outlines(axis)
+    reach = 0.62 * max(disc.box.width, disc.box.height)
+    for name, (first, last) in biomarkers.SECTORS.items():
+        middle = np.radians((first + last) / 2)
+        place = (x + 1.05 * reach * np.cos(middle), y - 1.05 * reach * np.sin(middle))
+        axis.text(*place, name, ha="center", va="center", color="white", fontsize=7.5)
+    return _png(figure)
+
+
+def sectors() -> str:
+    """The sectors' limits, and the rim's width in each for the example."""
+    widths = biomarkers.rim_widths(way().answer.drawn, "left")
+    rows = []
+    for sector, (first, last) in zip(widths, biomarkers.SECTORS.values(), strict=True):
+        numbers = (sector.width, sector.smallest, sector.width_in_disc_diameters, sector.smallest_in_disc_diameters)
+        rows.append((sector.name, f"{first}° to {last}°", *(f"{n:.1f}" if n > 1 else f"{n:.3f}" for n in numbers)))
+    head = ("sector", "angles", "mean, px", "smallest, px", "mean, disc diameters", "smallest, disc diameters")
+    return reference.table(head, rows) + "\n\nThe widths are those of the example, a left eye."
+
+
 def _outlines(axis: Axes) -> None:
-    roi, labels = way().roi, _around(way().answer.drawn)
-    assert labels.shape == (roi.side, roi.side)
+    labels = _around(way().answer.drawn)
     axis.contour(labels >= Label.RIM, levels=[0.5], colors=[DISC], linewidths=1.4)
     axis.contour(labels == Label.CUP, levels=[0.5], colors=[CUP], linewidths=1.4)
 
@@ -129,7 +161,7 @@ def _titles(*titles: tuple[Axes, str]) -> None:
 
 def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png", transparent=True)
+    figure.savefig(file, format="png", transparent=True, bbox_inches="tight", pad_inches=0.02)
     return file.getvalue()
 
 
@@ -138,7 +170,7 @@ def answer() -> str:
     """The service's own answer for the example, without the masks."""
     with TestClient(reference.service()) as client:
         body = client.post("/v1/segmentations", params={"masks": "none"}, files={"image": EXAMPLE.read_bytes()}).json()
-    return f"```json\n{json.dumps(body, indent=1)}\n```"
+    return f"```json\n{reference.compact(body)}\n```"
 
 
 def numbers() -> str:

@@ -21,6 +21,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "figures of the version": reference.figures_of_the_version,
     "numbers": figures.numbers,
     "presets": reference.presets,
+    "layouts": reference.layouts,
+    "sectors": figures.sectors,
     "settings": reference.settings,
     "tests": reference.tests,
 }

@@ -44,16 +44,10 @@ def settings() -> str:
     """A table of every setting."""
     comments = comments_of(Settings)
     rows = [
-        (
-            f"`CUPDISC_{name.upper()}`",
-            _type(field.annotation),
-            _limits(field.metadata),
-            f"`{field.default}`",
-            comments[name],
-        )
+        (f"`CUPDISC_{name.upper()}`", f"`{field.default}`", _meaning(comments[name], field.annotation, field.metadata))
         for name, field in Settings.model_fields.items()
     ]
-    return table(("variable", "type", "allowed", "default", "meaning"), rows)
+    return table(("variable", "default", "meaning"), rows)
 
 
 def presets() -> str:
@@ -78,21 +72,43 @@ def presets() -> str:
             if field.name == "name" and kind is Preset:
                 continue  # the file's
             missing = field.default is dataclasses.MISSING
-            default = "" if missing else f"`{json.dumps(field.default)}`"
-            rows.append((f"`{field.name}`", _type(hints[field.name]), default or "needed", comments[field.name]))
+            made = field.default_factory is not dataclasses.MISSING
+            default = ("empty" if made else "needed") if missing else f"`{json.dumps(field.default)}`"
+            meaning = _meaning(comments[field.name], hints[field.name], [])
+            rows.append((f"`{field.name}`", default, meaning))
         out += [
             f"## {title}",
             "",
             *([text, ""] if text else []),
-            table(("key", "type", "default", "meaning"), rows),
+            table(("key", "default", "meaning"), rows),
             "",
         ]
     return "\n".join(out)
 
 
+def layouts() -> str:
+    """The public data sets whose official layout is read."""
+    from training.sources.layouts import LAYOUTS
+
+    rows = []
+    for name, layout in LAYOUTS.items():
+        options = "; ".join(f"`{key}`: {', '.join(values)}" for key, values in layout.options.items())
+        rows.append((f"`{name}`", options, layout.terms, layout.citation))
+    return table(("layout", "options, the default first", "terms", "please cite"), rows)
+
+
 def comments_of(kind: type) -> dict[str, str]:
     """Field → the comment behind it in the class's source; empty where there is none."""
     return {name: comment or "" for name, comment in COMMENT.findall(inspect.getsource(kind))}
+
+
+def _meaning(comment: str, hint: Any, metadata: list[Any]) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [f"{sign} {getattr(one, name)}" for one in metadata for name, sign in signs.items() if hasattr(one, name)]
+    kind = " ".join([_type(hint), *limits])
+    if comment.partition(" ")[0].isalpha():
+        comment = comment[:1].upper() + comment[1:]
+    return f"{comment.rstrip('. …')}. *{kind}*" if comment else f"*{kind}*"
 
 
 def _type(hint: Any) -> str:
@@ -105,13 +121,6 @@ def _type(hint: Any) -> str:
         text = re.sub(rf"\b{name}\b", word, text)
     text = text.replace("dict[text, number]", "table of numbers").replace("tuple[number, number]", "two numbers")
     return re.sub(r"tuple\[(.*), \.\.\.\]", r"list of \1s", text)
-
-
-def _limits(metadata: list[Any]) -> str:
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    return ", ".join(
-        f"{sign} {getattr(limit, name)}" for limit in metadata for name, sign in signs.items() if hasattr(limit, name)
-    )
 
 
 # --- the command line
@@ -130,8 +139,8 @@ def commands() -> str:
     for name, app in (("cupdisc", service_app), ("cupdisc-train", training_app)):
         command = typer.main.get_command(app)
         text = get_docs_for_click(obj=command, ctx=typer.Context(command, info_name=name), name=name)
-        text = re.sub(r"^\* `--help`.*\n|^\*\*(Usage|Options|Arguments|Commands)\*\*:\n", "", text, flags=re.MULTILINE)
-        text = re.sub(r"^(\* `[^`]+`): ", r"\1: ", text, flags=re.MULTILINE)
+        text = re.sub(r"^\*\*Commands\*\*:\n\n(\* .*\n)+", "", text, flags=re.MULTILINE)
+        text = re.sub(r"^\* `--help`.*\n|^\*\*(Usage|Options|Arguments)\*\*:\n", "", text, flags=re.MULTILINE)
         text = re.sub(r"```console\n\$ (.*)\n```", r"```text\n\1\n```", text)
         out.append(re.sub(r"^(#+) ", r"#\1 ", text, flags=re.MULTILINE))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(out))
@@ -164,29 +173,27 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
         "",
     ]
     if operation.get("parameters"):
-        rows = [
-            (
-                f"`{one['name']}`",
-                one["in"],
-                _values(one["schema"]),
-                f"`{one['schema']['default']}`"
-                if "default" in one["schema"]
-                else ("needed" if one.get("required") else ""),
-                one.get("description", ""),
-            )
-            for one in operation["parameters"]
-        ]
-        out += [table(("parameter", "in", "values", "default", "meaning"), rows), ""]
+        out += ["**Parameters**", ""]
+        for one in operation["parameters"]:
+            default = f", by default `{one['schema']['default']}`" if "default" in one["schema"] else ""
+            text = f"{one['in']}; {_values(one['schema'])}{default}. {one.get('description', '')}"
+            out.append(f"- `{one['name']}`: {text}".rstrip())
+        out.append("")
     if body := operation.get("requestBody"):
         out += ["**Body**, as one of", ""]
+        plain = []
         for kind, content in body["content"].items():
             shape = content.get("schema", {})
-            fields = "".join(
-                f"; field `{name}`: {one.get('description', _values(one))}"
-                for name, one in shape.get("properties", {}).items()
-            )
-            out.append(f"- `{kind}`{fields or (': ' + _values(shape) if '$ref' in shape else '')}")
-        out.append("")
+            if "$ref" in shape:
+                out.append(f"- `{kind}`: {_values(shape)}")
+            elif fields := shape.get("properties", {}):
+                told = "; ".join(
+                    f"field `{name}`: {one.get('description', _values(one))}" for name, one in fields.items()
+                )
+                out.append(f"- `{kind}`, {told}")
+            else:
+                plain.append(f"`{kind}`")
+        out += [f"- the bytes themselves, as {', '.join(plain)}", ""] if plain else [""]
         for content in body["content"].values():
             out += _examples(content, "Example of a body")
     out += ["**Answers**", ""]
@@ -199,7 +206,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
             out.append(f"- {label}: {', '.join(f'[`{code}`](#{code})' for code in codes)}")
         else:
             shape = answer.get("content", {}).get("application/json", {}).get("schema", {})
-            out.append(f"- {label}: {kinds}{' of ' + _values(shape) if shape else ''}. {answer['description']}")
+            kinds = kinds.replace("`application/json`", f"`application/json` as {_values(shape)}" if shape else "")
+            out.append(f"- {label}: {kinds}. {answer['description']}")
             headers = answer.get("headers", {})
             out += [f"    - header `{name}`: {one['description']}" for name, one in headers.items()]
     out.append("")
@@ -214,7 +222,7 @@ def _examples(content: dict[str, Any], title: str) -> list[str]:
     for example in content.get("examples", {}).values():
         if isinstance(example["value"], str):
             continue
-        text = json.dumps(example["value"], indent=1, ensure_ascii=False)
+        text = compact(example["value"])
         out += [f'??? example "{title}: {example["summary"]}"', "", "    ```json"]
         out += [f"    {line}" for line in text.splitlines()]
         out += ["    ```", ""]
@@ -259,11 +267,13 @@ def _values(schema: dict[str, Any]) -> str:
 
 def errors() -> str:
     """Every error's code, status and meaning."""
-    out = []
-    for kind, (status, detail) in sorted(problems.ANSWERS.items(), key=lambda item: (item[1][0], item[0].code)):
-        out += [f"### {kind.code}", "", f"Status {status}. {first_line(kind)} For example: “{detail}”.", ""]
-    out += ["### internal_error", "", f"Status 500. A fault of ours. For example: “{problems.UNEXPECTED}”.", ""]
-    return "\n".join(out)
+    answers = sorted(problems.ANSWERS.items(), key=lambda item: (item[1][0], item[0].code))
+    rows = [(kind.code, status, f"{first_line(kind)} *{detail}*") for kind, (status, detail) in answers]
+    rows.append(("internal_error", 500, f"A fault of ours. *{problems.UNEXPECTED}*"))
+    return table(
+        ("code", "status", "meaning, and an example of `detail`"),
+        [(f"`{code}`{{ #{code} }}", str(status), text) for code, status, text in rows],
+    )
 
 
 def first_line(kind: type[CupDiscError]) -> str:
@@ -285,20 +295,19 @@ def figures_of_the_version() -> str:
     """The figures on photographs that the version never saw, from its manifest."""
     rows = []
     for row in version().manifest.metrics:
-        cells = [row["source"], row["how"], row["photographs"]]
-        cells += [_with_interval(row, name) for name in ("disc_dice", "cup_dice", "vertical_mae")]
         bias = f"{row['vertical_bias']:+.3f}" if "vertical_bias" in row else "–"
         coverage = f"{row['interval_coverage']:.0%}" if "interval_coverage" in row else "–"
-        rows.append([str(cell) for cell in [*cells, bias, coverage, row["discs_missed"], row["not_gradable"]]])
-    head = ("source", "how", "n", "disc Dice", "cup Dice", "vCDR mean abs. error", "bias", "in interval")
-    return table((*head, "discs missed", "not gradable"), rows)
+        source = f"**{row['source']}**<br>{row['how']}, n = {row['photographs']}"
+        figures = [_with_interval(row, name) for name in ("disc_dice", "cup_dice", "vertical_mae")]
+        rows.append((source, *figures, bias, coverage, f"{row['discs_missed']} · {row['not_gradable']}"))
+    return table(("source", "disc Dice", "cup Dice", "vCDR error", "bias", "in interval", "missed · refused"), rows)
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str:
     if name not in row:
         return "–"
     low, high = row[f"{name}_95"]
-    return f"{row[name]:.3f} ({low:.3f}–{high:.3f})"
+    return f"{row[name]:.3f}<br>{low:.3f}–{high:.3f}"
 
 
 def tests() -> str:
@@ -316,6 +325,18 @@ def tests() -> str:
     return f"{total} test functions in {len(rows)} files; many run on a list of cases.\n\n" + table(
         ("file", "tests", "about"), rows
     )
+
+
+def compact(value: Any, indent: str = "", width: int = 84) -> str:
+    """JSON for reading: what fits on one line stands on one line."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(line) <= width or not isinstance(value, dict | list) or not value:
+        return line
+    inner = indent + "  "
+    if isinstance(value, dict):
+        parts = [f"{inner}{json.dumps(key)}: {compact(one, inner, width)}" for key, one in value.items()]
+        return "{\n" + ",\n".join(parts) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(inner + compact(one, inner, width) for one in value) + f"\n{indent}]"
 
 
 def table(head: typing.Sequence[str], rows: typing.Sequence[typing.Sequence[str]]) -> str:

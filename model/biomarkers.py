@@ -1,6 +1,7 @@
 """Numbers that a clinician reads, computed from a label mask. Knows no network and no web."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -8,7 +9,25 @@ import numpy as np
 from model.errors import DiscNotFound, InvalidMask
 from model.masks import Label
 
+Laterality = Literal["right", "left", "unknown"]  # which eye of the person
+
 SMALLEST_BOUNDARY = 8  # pixels of boundary below which an ellipse has no meaning
+RAYS = 360  # along which the rim is measured, half a degree off the sectors' borders
+RAY_STEP = 0.5  # pixels; less than the slope of an interpolated edge
+RAY_SAMPLES = 4096  # at most; a disc more than 4000 pixels across is measured in longer steps
+
+# Sectors of Garway-Heath et al. 2000 (Ophthalmology 107, 1809-1815) with the borders that OCT devices draw: degrees
+# from the temporal side upwards, against the picture's horizontal, not against the line from disc to fovea.
+SECTORS = {
+    "temporal": (-45, 45),
+    "superotemporal": (45, 85),
+    "superonasal": (85, 125),
+    "nasal": (125, 235),
+    "inferonasal": (235, 275),
+    "inferotemporal": (275, 315),
+}
+# where the eye is not known: degrees from the picture's right upwards
+QUADRANTS = {"right": (-45, 45), "superior": (45, 135), "left": (135, 225), "inferior": (225, 315)}
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,21 @@ class Measurements:
     ratios: Ratios | None
 
 
+@dataclass(frozen=True)
+class RimSector:
+    """The rim's width along the rays of one sector, in pixels and in disc diameters.
+
+    `name` is of `SECTORS` or `QUADRANTS`; `width` is the mean over the rays, `smallest` the least of them. The disc's
+    diameter here is that of the circle of its area.
+    """
+
+    name: str
+    width: float
+    smallest: float
+    width_in_disc_diameters: float
+    smallest_in_disc_diameters: float
+
+
 def measure(mask: np.ndarray) -> Measurements:
     """Every number of a label mask.
 
@@ -76,8 +110,7 @@ def measure(mask: np.ndarray) -> Measurements:
     Raises:
         InvalidMask: another shape, type or value.
     """
-    if mask.ndim != 2 or mask.dtype != np.uint8 or mask.size == 0 or mask.max() > Label.CUP:
-        raise InvalidMask(f"a label mask is (H, W) uint8 with values 0 to 2; this is {mask.shape} {mask.dtype}")
+    _check(mask)
     disc = _region(mask >= Label.RIM)
     cup = _region(mask == Label.CUP)
     return Measurements(disc, cup, None if disc is None else _ratios(disc, cup))
@@ -99,6 +132,77 @@ def vertical_cup_to_disc_ratio(mask: np.ndarray) -> float:
     if ratios is None:
         raise DiscNotFound("the mask has no disc, and so no ratio")
     return ratios.vertical
+
+
+def rim_widths(mask: np.ndarray, laterality: Laterality = "unknown") -> tuple[RimSector, ...] | None:
+    """How wide the rim is all around, by sector.
+
+    On each ray from the disc's centre the rim reaches from the cup's outermost edge to the disc's. A ray that does not
+    meet the cup, as it may where the cup lies far off the centre, counts from the centre.
+
+    Args:
+        mask: (H, W) uint8 with the values of `Label`, upright photograph.
+        laterality: names the sectors: a right eye's temporal side is on the picture's left, a left eye's on its right.
+    Returns:
+        The six `SECTORS`, or the four `QUADRANTS` of the picture where the eye is unknown; None without disc or cup.
+    Raises:
+        InvalidMask: not a label mask.
+    """
+    _check(mask)
+    disc = _region(mask >= Label.RIM)
+    if disc is None:
+        return None
+    box = disc.box
+    part = mask[box.top : box.top + box.height, box.left : box.left + box.width]
+    if not (part == Label.CUP).any():
+        return None
+    x, y = disc.centre.x - box.left, disc.centre.y - box.top
+    degrees = (np.arange(RAYS) + 0.5) * (360 / RAYS)
+    widths = np.maximum(0, _reach(part >= Label.RIM, x, y, degrees) - _reach(part == Label.CUP, x, y, degrees))
+    diameter = 2 * float(np.sqrt(disc.area / np.pi))
+    temporal = 180 - degrees if laterality == "right" else degrees
+    sectors = []
+    for name, (first, last) in (QUADRANTS if laterality == "unknown" else SECTORS).items():
+        within = widths[(temporal - first) % 360 < last - first]
+        mean, smallest = float(within.mean()), float(within.min())
+        sectors.append(RimSector(name, mean, smallest, mean / diameter, smallest / diameter))
+    return tuple(sectors)
+
+
+def _reach(inside: np.ndarray, x: float, y: float, degrees: np.ndarray) -> np.ndarray:
+    """How far it is from (x, y) to the region's outermost edge, per ray, in pixels; 0 where a ray does not meet it.
+
+    The edge is where the mask, interpolated between pixel centres, falls to a half: no staircase.
+    """
+    longest = float(np.hypot(*inside.shape))
+    step = max(RAY_STEP, longest / RAY_SAMPLES)
+    radii = np.arange(0, longest + 2 * step, step)
+    angles = np.deg2rad(degrees)[:, None]
+    values = _interpolate(inside, x + radii * np.cos(angles) - 0.5, y - radii * np.sin(angles) - 0.5)
+    within = values >= 0.5
+    last = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
+    rays = np.arange(len(degrees))
+    here, beyond = values[rays, last], values[rays, np.minimum(last + 1, radii.size - 1)]
+    share = (here - 0.5) / np.maximum(here - beyond, 1e-9)
+    return np.where(within.any(axis=1), radii[last] + step * share, 0.0)
+
+
+def _interpolate(inside: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The mask between its pixels, bilinear, in [0, 1]; 0 outside."""
+    padded = np.pad(inside, 1).astype(np.float32)
+    rows = np.clip(rows + 1, 0, padded.shape[0] - 1.001)
+    columns = np.clip(columns + 1, 0, padded.shape[1] - 1.001)
+    top, left = rows.astype(np.intp), columns.astype(np.intp)
+    down, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
+    upper = padded[top, left] * (1 - right) + padded[top, left + 1] * right
+    lower = padded[top + 1, left] * (1 - right) + padded[top + 1, left + 1] * right
+    value: np.ndarray = upper * (1 - down) + lower * down
+    return value
+
+
+def _check(mask: np.ndarray) -> None:
+    if mask.ndim != 2 or mask.dtype != np.uint8 or mask.size == 0 or mask.max() > Label.CUP:
+        raise InvalidMask(f"a label mask is (H, W) uint8 with values 0 to 2; this is {mask.shape} {mask.dtype}")
 
 
 def _ratios(disc: Region, cup: Region | None) -> Ratios:

@@ -4,8 +4,8 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -82,13 +82,33 @@ def decode(data: bytes, limits: Limits = Limits()) -> Decoded:
         EmptyPhotograph, TooManyBytes, UnsupportedFormat, TooManyPixels, TooFewPixels: seen from the header alone.
         UnreadablePhotograph: truncated, damaged, or less in it than its header says.
     """
+    name, pixels = _read(data, limits, READERS, lambda image: _upright(_rgb(image), _orientation(image)))
+    return Decoded(np.ascontiguousarray(pixels), name)
+
+
+def decode_labels(data: bytes, limits: Limits = Limits()) -> np.ndarray:
+    """The values of a PNG as stored: (H, W) uint8 where it is grey or has a palette, whose colours do not count.
+
+    `min_side` is not asked for. Another kind of PNG gives an array of another shape or type.
+
+    Raises:
+        EmptyPhotograph, TooManyBytes, UnsupportedFormat, TooManyPixels, UnreadablePhotograph: as `decode`.
+    """
+    _, values = _read(data, replace(limits, min_side=1), ("PNG",), np.asarray)
+    return values
+
+
+def _read(
+    data: bytes, limits: Limits, formats: Collection[str], pixels_of: Callable[[ImageFile], np.ndarray]
+) -> tuple[str, np.ndarray]:
+    """The format's name, and what `pixels_of` makes of the loaded image."""
     if not data:
         raise EmptyPhotograph("there are no bytes")
     if len(data) > limits.max_bytes:
         raise TooManyBytes(f"{len(data):,} bytes, more than the limit of {limits.max_bytes:,}")
-    name = next((name for name, reader in READERS.items() if reader.magic.match(data)), None)
+    name = next((name for name in formats if READERS[name].magic.match(data)), None)
     if name is None:
-        raise UnsupportedFormat("neither JPEG, PNG, TIFF, BMP nor WebP")
+        raise UnsupportedFormat("neither JPEG, PNG, TIFF, BMP nor WebP" if len(formats) > 1 else "not a PNG")
     reader = READERS[name]
     try:
         reader.check(data, limits)
@@ -97,14 +117,13 @@ def decode(data: bytes, limits: Limits = Limits()) -> Decoded:
         image.load()
         if name == "JPEG":
             _check_jpeg_is_complete(data, image)
-        pixels = _upright(_rgb(image), _orientation(image))
+        return name, pixels_of(image)
     except PhotographError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a WebP's canvas, while opening
         raise TooManyPixels(f"more pixels than the limit of {limits.max_pixels:,}") from error
     except Exception as error:  # Pillow has no closed set: a damaged file may raise nearly every built-in exception
         raise UnreadablePhotograph(f"the {name} file is truncated, damaged or of a rare kind") from error
-    return Decoded(np.ascontiguousarray(pixels), name)
 
 
 def _check_header(image: ImageFile, limits: Limits) -> None:

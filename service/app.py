@@ -1,18 +1,14 @@
 """`create_app`: the only place where the service's parts meet."""
 
-from typing import Any
-
 import anyio
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.images import Limits
 from model.registry import LocalRegistry, open_registry
-from service import examples, page, problems, routes, uploads
-from service.problems import Problem
+from service import openapi, page, problems, routes, uploads
 from service.settings import Settings
 from service.versions import LiveVersions
 
@@ -52,7 +48,7 @@ def create_app(settings: Settings, registry: LocalRegistry | None = None) -> Fas
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]))
     app.add_route("/docs", _docs, include_in_schema=False)
     problems.install(app)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    openapi.install(app)
     return app
 
 
@@ -81,13 +77,3 @@ async def _docs(request: Request) -> Response:
     )
     answer.headers["Content-Security-Policy"] = SAME_HOST_ONLY
     return answer
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if not app.openapi_schema:
-        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
-        answer = schema["paths"]["/v1/segmentations"]["post"]["responses"]["200"]["content"]["application/json"]
-        answer["examples"] = examples.SEGMENTATIONS  # again: FastAPI drops every null from an example
-        app.openapi_schema = schema
-    return app.openapi_schema

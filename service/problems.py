@@ -22,6 +22,12 @@ class PhotographMissing(CupDiscError):
     code = "photograph_missing"
 
 
+class MaskMissing(CupDiscError):
+    """The form has no file field `mask`, or more than one."""
+
+    code = "mask_missing"
+
+
 class InvalidMultipart(CupDiscError):
     """The body is not the multipart form that its header announces."""
 
@@ -29,7 +35,7 @@ class InvalidMultipart(CupDiscError):
 
 
 class UnsupportedMediaType(CupDiscError):
-    """The declared content type can hold no photograph."""
+    """The declared content type can hold nothing that this path takes."""
 
     code = "unsupported_media_type"
 
@@ -61,8 +67,8 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.TooFewPixels: (422, "1 x 1 pixels: each side needs at least 64"),
     errors.UnsupportedFormat: (415, "not a JPEG, PNG, TIFF, BMP or WebP image"),
     errors.UnreadablePhotograph: (422, "the JPEG image is truncated or damaged"),
-    errors.InvalidMask: (422, "a label mask holds the values 0, 1 and 2 only"),
-    errors.DiscNotFound: (422, "the mask has no disc, and so no ratio"),
+    errors.InvalidMask: (422, "an outline crosses itself"),
+    errors.DiscNotFound: (422, "the mask has no disc, and so no numbers"),
     errors.VersionError: (503, "the version cannot be used"),
     errors.VersionNotFound: (404, "no version or alias '2020.1.1'"),
     errors.VersionExists: (409, "version 2026.11.1 is published already"),
@@ -73,6 +79,7 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.EngineUnavailable: (503, "the engine 'tensorflow' is not installed"),
     errors.InvalidConfiguration: (500, "the service is set up in a way that cannot work"),
     PhotographMissing: (422, "send exactly one file in the form field 'image'"),
+    MaskMissing: (422, "send exactly one file in the form field 'mask'"),
     InvalidMultipart: (400, "the body ends before its closing boundary"),
     UnsupportedMediaType: (415, "send multipart/form-data, or the image itself as image/jpeg, image/png, ..."),
     NotAcceptable: (406, "the answer can be application/json or image/png"),

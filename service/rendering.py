@@ -51,12 +51,17 @@ def label_png(label_mask: np.ndarray) -> bytes:
 
 def overlay_png(photograph: np.ndarray, label_mask: np.ndarray) -> bytes:
     """The photograph, (H, W, 3) uint8 RGB, with the outlines of disc and cup from its (H, W) label mask, as a PNG."""
+    return cv2.imencode(".png", outlined(photograph, label_mask), PHOTOGRAPH_PNG)[1].tobytes()
+
+
+def outlined(photograph: np.ndarray, label_mask: np.ndarray) -> np.ndarray:
+    """The same as (H, W, 3) uint8 in OpenCV's order, BGR."""
     picture = cv2.cvtColor(photograph, cv2.COLOR_RGB2BGR)
     disc = label_mask >= Label.RIM
     width = max(THINNEST_LINE, 2 * np.sqrt(np.count_nonzero(disc) / np.pi) / LINES_PER_DISC)
     _draw_outline(picture, disc, DISC_COLOUR[::-1], width)
     _draw_outline(picture, label_mask == Label.CUP, CUP_COLOUR[::-1], width)
-    return cv2.imencode(".png", picture, PHOTOGRAPH_PNG)[1].tobytes()
+    return picture
 
 
 def _draw_outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, ...], width: float) -> None:

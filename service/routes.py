@@ -1,4 +1,4 @@
-"""The paths of the API and how OpenAPI describes them. No work is done here."""
+"""The paths of the API. No work is done here."""
 
 import dataclasses
 import functools
@@ -8,23 +8,20 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from model.artefact import Artefact
-from model.errors import (
-    EmptyPhotograph,
-    NoVersionLive,
-    TooFewPixels,
-    TooManyBytes,
-    TooManyPixels,
-    UnreadablePhotograph,
-    UnsupportedFormat,
-    VersionNotFound,
-)
-from model.images import Limits
-from service import answers, examples, negotiation, problems, uploads
+from model.biomarkers import Laterality
+from model.errors import NoVersionLive
+from service import answers, measurements, negotiation, openapi, uploads
 from service.answers import MaskEncoding, Render, Wish
-from service.schemas import Health, SegmentationAnswer, VersionDetail, VersionList, VersionSummary
+from service.schemas import Health, MeasurementAnswer, SegmentationAnswer, VersionDetail, VersionList, VersionSummary
 from service.versions import LiveVersions
 
-OFFERED = ("application/json", "image/png")
+# by `render`: the forms of the answer, the default first
+OFFERED: dict[Render | None, tuple[str, ...]] = {
+    None: ("application/json", "image/png", "application/pdf"),
+    "overlay": ("image/png", "application/json"),
+    "mask": ("image/png", "application/json"),
+    "pdf": ("application/pdf", "application/json"),
+}
 
 router = APIRouter()
 
@@ -35,84 +32,24 @@ async def _live(request: Request) -> LiveVersions:
 
 
 Live = Annotated[LiveVersions, Depends(_live)]
-
-_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["image"],
-                "properties": {"image": {"type": "string", "format": "binary", "description": "The photograph."}},
-            }
-        },
-        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in uploads.IMAGE_TYPES},
-    },
-}
-
-_SEGMENTATION_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The answer; a photograph that cannot be graded is one too.",
-        "headers": {
-            "CupDisc-Version": {"description": "With `image/png`.", "schema": {"type": "string"}},
-            "CupDisc-Gradable": {
-                "description": "With `image/png`.",
-                "schema": {"type": "string", "enum": ["true", "false"]},
-            },
-            "CupDisc-Reasons": {
-                "description": "With `image/png`: as `reasons`, separated by commas; empty where there are none.",
-                "schema": {"type": "string"},
-            },
-            "CupDisc-Ratio-Vertical": {
-                "description": "With `image/png`; absent where not gradable.",
-                "schema": {"type": "number"},
-            },
-        },
-        "content": {
-            "application/json": {"examples": examples.SEGMENTATIONS},
-            "image/png": {
-                "schema": {"type": "string", "format": "binary"},
-                "examples": {"overlay": {"summary": "A picture, see `render`", "value": "(the bytes of a PNG)"}},
-            },
-        },
-    },
-    **problems.responses(
-        EmptyPhotograph,
-        problems.InvalidMultipart,
-        VersionNotFound,
-        problems.NotAcceptable,
-        problems.UploadTooSlow,
-        TooManyBytes,
-        UnsupportedFormat,
-        problems.UnsupportedMediaType,
-        problems.PhotographMissing,
-        problems.InvalidParameter,
-        TooManyPixels,
-        TooFewPixels,
-        UnreadablePhotograph,
-        NoVersionLive,
-    ),
-}
+Eye = Annotated[Laterality, Query(description="Which eye it is; names the rim's sectors.")]
 
 
-@router.post(
-    "/v1/segmentations",
-    tags=["segmentation"],
-    response_model=SegmentationAnswer,
-    responses=_SEGMENTATION_RESPONSES,
-    openapi_extra={"requestBody": _BODY},
-)
+@router.post("/v1/segmentations", response_model=SegmentationAnswer, **openapi.SEGMENT)
 async def segment(
     request: Request,
     live: Live,
     masks: Annotated[MaskEncoding, Query(description="How JSON carries the masks.")] = "png",
     render: Annotated[
-        Render,
+        Render | None,
         Query(
-            description="What `Accept: image/png` gives: the photograph with outlines, disc green and cup blue (without"
-            " where not gradable), or a palette image with 0 background, 1 rim, 2 cup."
+            description="A picture in place of JSON, unless `Accept` excludes it. `overlay`: the photograph with"
+            " outlines, disc green and cup blue (without where not gradable), as `Accept: image/png` gives it too."
+            " `mask`: a palette PNG with 0 background, 1 rim, 2 cup. `pdf`: a report of one page, as"
+            " `Accept: application/pdf` gives it too."
         ),
-    ] = "overlay",
+    ] = None,
+    laterality: Eye = "unknown",
     version: Annotated[str | None, Query(description="A version or an alias, as in `/v1/versions`.")] = None,
 ) -> Response:
     """Optic disc, optic cup and cup-to-disc ratio of one fundus photograph.
@@ -120,36 +57,38 @@ async def segment(
     Send the photograph as the file `image` of a form, or as the body itself: JPEG, PNG, TIFF, BMP or WebP. It may show
     the whole retina or the disc alone. Nothing of it is stored or logged.
     """
-    media_type = negotiation.choose(request.headers.getlist("accept"), OFFERED)
+    media_type = negotiation.choose(request.headers.getlist("accept"), OFFERED[render])
     state = request.app.state
     segmenter = await anyio.to_thread.run_sync(live.get, version)
     data = await uploads.photograph_bytes(request)
-    limits: Limits = state.limits
-    work = functools.partial(answers.answer, data, segmenter, limits, Wish(media_type, masks, render))
+    wish = Wish(media_type, masks, render, laterality)
+    work = functools.partial(answers.answer, data, segmenter, state.limits, wish)
     return await anyio.to_thread.run_sync(work, limiter=state.workers)
 
 
-@router.get(
-    "/v1/versions",
-    tags=["versions"],
-    responses={200: {"content": {"application/json": {"examples": examples.VERSIONS}}}, **problems.responses()},
-)
-def versions(live: Live) -> VersionList:
+@router.post("/v1/measurements", response_model=MeasurementAnswer, **openapi.MEASURE)
+async def measure(request: Request, laterality: Eye = "unknown") -> Response:
+    """The numbers of a disc and a cup that were outlined elsewhere, by a person for instance.
+
+    Send polygons as JSON, or a label mask as the file `mask` of a form or as the body itself. They are measured as they
+    are, in the same way as a segmentation.
+    """
+    state = request.app.state
+    upload = await uploads.outlines(request)
+    work = functools.partial(measurements.answer, upload, state.limits, laterality)
+    return await anyio.to_thread.run_sync(work, limiter=state.workers)
+
+
+@router.get("/v1/versions", **openapi.LIST_VERSIONS)
+def list_versions(live: Live) -> VersionList:
     """The versions that this service can answer with. One whose files are not what its manifest says is left out."""
     aliases = live.aliases()
     found = [VersionSummary(**_summary(artefact, live, aliases)) for artefact in live.artefacts()]
     return VersionList(default=live.default, versions=found)
 
 
-@router.get(
-    "/v1/versions/{version}",
-    tags=["versions"],
-    responses={
-        200: {"content": {"application/json": {"examples": examples.VERSION}}},
-        **problems.responses(VersionNotFound),
-    },
-)
-def version_detail(version: str, live: Live) -> VersionDetail:
+@router.get("/v1/versions/{version}", **openapi.GET_VERSION)
+def get_version(version: str, live: Live) -> VersionDetail:
     """Manifest and model card of a version or alias."""
     artefact = live.artefact(version)
     card = artefact.folder / "card.md"
@@ -172,17 +111,14 @@ def _summary(artefact: Artefact, live: LiveVersions, aliases: dict[str, str]) ->
     }
 
 
-_HEALTH: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"examples": examples.HEALTH}}}}
-
-
-@router.get("/health/live", tags=["health"], responses={**_HEALTH, **problems.responses()})
-async def health_live() -> Health:
+@router.get("/health/live", **openapi.CHECK_LIVE)
+async def check_live() -> Health:
     """The process answers."""
     return Health()
 
 
-@router.get("/health/ready", tags=["health"], responses={**_HEALTH, **problems.responses(NoVersionLive)})
-async def health_ready(live: Live) -> Health:
+@router.get("/health/ready", **openapi.CHECK_READY)
+async def check_ready(live: Live) -> Health:
     """A version is loaded; segmentations will be answered."""
     if live.default is None:
         raise NoVersionLive("no version could be loaded")

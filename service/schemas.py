@@ -1,8 +1,10 @@
-"""The shapes of the API's answers, with their units. Unknown is `null`, never -1 or NaN."""
+"""The shapes of what the API takes and answers, with their units. Unknown is `null`, never -1 or NaN."""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field
+
+from model.biomarkers import Laterality
 
 Coarse = Annotated[float, AfterValidator(lambda value: round(value, 2))]  # pixels, degrees, milliseconds
 Fine = Annotated[float, AfterValidator(lambda value: round(value, 4))]  # numbers without a unit
@@ -24,11 +26,16 @@ class VersionUsed(_Answer):
     precision: Literal["f32", "bf16"]
 
 
-class ImageRead(_Answer):
-    """The photograph as decoded: upright, after its EXIF orientation."""
+class ImageSize(_Answer):
+    """What the numbers refer to, in pixels."""
 
-    width: int = Field(description="Pixels.")
-    height: int = Field(description="Pixels.")
+    width: int
+    height: int
+
+
+class ImageRead(ImageSize):
+    """The photograph as decoded, in pixels: upright, after its EXIF orientation."""
+
     format: str = Field(description="Found in the bytes; what the client declared does not count.")
 
 
@@ -83,14 +90,19 @@ class Ellipse(_Answer):
     angle_deg: Coarse
 
 
-class Structure(_Answer):
-    """Optic disc (cup included) or optic cup."""
+class Region(_Answer):
+    """Optic disc (cup included) or optic cup, as measured."""
 
-    mask: Mask | None = Field(None, exclude_if=lambda mask: mask is None, description="Absent with `masks=none`.")
     box: Box
     centre: Point
     area: int = Field(description="Pixels.")
     ellipse: Ellipse | None = Field(description="`null` where the outline is too short to fit one.")
+
+
+class Structure(Region):
+    """Optic disc (cup included) or optic cup, as the network outlined it."""
+
+    mask: Mask | None = Field(None, exclude_if=lambda mask: mask is None, description="Absent with `masks=none`.")
     confidence: Fraction
 
 
@@ -108,7 +120,37 @@ class Ratios(_Answer):
     vertical: Fraction
     horizontal: Fraction
     area: Fraction
-    vertical_interval: Interval | None = Field(description="`null` where the version has no calibration.")
+    vertical_interval: Interval | None = Field(
+        description="`null` where the version has no calibration, and for outlines that are not the network's."
+    )
+
+
+GarwayHeathSector = Literal["temporal", "superotemporal", "superonasal", "nasal", "inferonasal", "inferotemporal"]
+Quadrant = Literal["right", "superior", "left", "inferior"]
+
+
+class RimSector(_Answer):
+    """The rim's width along the rays from the disc's centre that lie in one sector.
+
+    A disc diameter is that of the circle of the disc's area.
+    """
+
+    name: GarwayHeathSector | Quadrant
+    width: Coarse = Field(description="The mean, in pixels.")
+    smallest: Coarse = Field(description="In pixels.")
+    width_in_disc_diameters: Fine
+    smallest_in_disc_diameters: Fine
+
+
+class Rim(_Answer):
+    """The rim's width all around.
+
+    With `laterality` the six sectors of Garway-Heath et al. 2000, in degrees from the temporal side upwards: temporal
+    -45 to 45, superotemporal to 85, superonasal to 125, nasal to 235, inferonasal to 275, inferotemporal to 315.
+    Without it the four quadrants of the picture, and nothing is called nasal or temporal.
+    """
+
+    sectors: list[RimSector]
 
 
 class Quality(_Answer):
@@ -136,13 +178,48 @@ class SegmentationAnswer(_Answer):
 
     version: VersionUsed
     image: ImageRead
+    laterality: Laterality = Field(description="As the request said; it names the rim's sectors.")
     gradable: bool = Field(description="Whether the ratio may be read. Where not, `reasons` says why.")
     reasons: list[Reason]
     disc: Structure | None = Field(description="`null` where no disc was found.")
     cup: Structure | None = Field(description="`null` where the photograph is not gradable.")
     cup_to_disc_ratio: Ratios | None = Field(description="`null` where the photograph is not gradable.")
+    rim: Rim | None = Field(description="`null` where the photograph is not gradable.")
     quality: Quality
     timings_ms: Timings
+
+
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Ring = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=1), FailFast()]
+
+
+class Outlines(BaseModel):
+    """Disc and cup as closed rings of [column, row], as `masks=polygon` gives them; fractions are welcome.
+
+    Whole numbers are the centres of pixels. A pixel belongs to the region whose outline its centre lies in or on. A
+    ring inside another is a hole. The part of the cup outside the disc does not count.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(strict=True, ge=1, description="Of the photograph, in pixels.")
+    height: int = Field(strict=True, ge=1, description="Of the photograph, in pixels.")
+    disc: Annotated[list[Ring], FailFast()]
+    cup: Annotated[list[Ring], FailFast()] = Field(default=[], description="Without it there is no ratio.")
+
+
+class MeasurementAnswer(_Answer):
+    """The same numbers as in `SegmentationAnswer`, of outlines that the client sent."""
+
+    image: ImageSize
+    laterality: Laterality = Field(description="As the request said; it names the rim's sectors.")
+    disc: Region
+    cup: Region | None = Field(description="`null` where none was outlined.")
+    cup_to_disc_ratio: Ratios | None = Field(
+        description="`null` where no cup was outlined: that does not say that there is none."
+    )
+    rim: Rim | None = Field(description="`null` where no cup was outlined.")
+    cup_outside: Fraction = Field(description="Share of the cup that lay outside the disc and did not count.")
 
 
 class VersionSummary(_Answer):

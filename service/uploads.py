@@ -1,9 +1,10 @@
-"""How a photograph's bytes come in: counted and timed while they arrive, held in memory, never on disk."""
+"""How photographs and outlines come in: counted and timed while they arrive, held in memory, never on disk."""
 
 import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import dataclass
 
 import anyio
 from fastapi import Request
@@ -11,11 +12,14 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.errors import TooManyBytes
-from service.problems import InvalidMultipart, PhotographMissing, UnsupportedMediaType, UploadTooSlow
+from model.errors import CupDiscError, TooManyBytes
+from service.problems import InvalidMultipart, MaskMissing, PhotographMissing, UnsupportedMediaType, UploadTooSlow
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/tiff", "image/bmp", "image/webp", "application/octet-stream")
+OUTLINE_TYPES = ("application/json", "image/png")
+FORM = "multipart/form-data"
 ALSO_READ = ("", "image/jpg")  # no content type at all, and a common misspelling
+MAX_JSON_BYTES = 4 * 2**20
 FORM_OVERHEAD = 64 * 2**10  # bytes that a form may add to its photograph
 MAX_PARTS = 16  # of each kind; one is needed
 LINGER_S = 5.0  # for how long the rest of a refused body is taken in and dropped, so that the client reads the answer
@@ -72,18 +76,52 @@ class BoundedUploads:
         await self.app(scope, bounded_receive, closing_send)
 
 
+@dataclass(frozen=True)
+class Upload:
+    """What a body holds: the bytes, and the kind of the body that they came in, in lower case; empty for none."""
+
+    media_type: str
+    data: bytes
+
+
 async def photograph_bytes(request: Request) -> bytes:
     """The encoded photograph of a request: its body, or the one file `image` of its form.
 
     Raises:
         UnsupportedMediaType, InvalidMultipart, PhotographMissing; TooManyBytes and UploadTooSlow from the middleware.
     """
-    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if declared == "multipart/form-data":
-        return await _form_file(request)
+    declared = _media_type(request)
+    if declared == FORM:
+        return await _form_file(request, "image", PhotographMissing)
     if declared not in IMAGE_TYPES + ALSO_READ:
-        raise UnsupportedMediaType(f"send multipart/form-data, or the image itself as {', '.join(IMAGE_TYPES)}")
+        raise UnsupportedMediaType(f"send {FORM}, or the image itself as {', '.join(IMAGE_TYPES)}")
     return await request.body()
+
+
+async def outlines(request: Request) -> Upload:
+    """The label mask or the polygons of a request: its body, or the one file `mask` of its form.
+
+    Raises:
+        UnsupportedMediaType, InvalidMultipart, MaskMissing, TooManyBytes; UploadTooSlow from the middleware.
+    """
+    declared = _media_type(request)
+    if declared == FORM:
+        return Upload(declared, await _form_file(request, "mask", MaskMissing))
+    if declared not in OUTLINE_TYPES:
+        raise UnsupportedMediaType(f"send {FORM}, or the outlines as {' or '.join(OUTLINE_TYPES)}")
+    if declared == "image/png":
+        return Upload(declared, await request.body())
+    data = bytearray()
+    async with aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            data += chunk
+            if len(data) > MAX_JSON_BYTES:
+                raise TooManyBytes(f"JSON of more than {MAX_JSON_BYTES} bytes")
+    return Upload(declared, bytes(data))
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class _MemoryParser(MultiPartParser):
@@ -106,20 +144,20 @@ class _MemoryParser(MultiPartParser):
         self._complete = True
 
 
-async def _form_file(request: Request) -> bytes:
+async def _form_file(request: Request, field: str, missing: type[CupDiscError]) -> bytes:
     try:
         form = await _MemoryParser(request).parse()
     except MultiPartException as error:
         raise InvalidMultipart(error.message) from None
     try:
-        match form.getlist("image"):
+        match form.getlist(field):
             case [UploadFile() as file]:
                 return await file.read()
             case [str()]:
-                raise PhotographMissing("the form field 'image' is text; send it as a file, with a file name")
+                raise missing(f"the form field '{field}' is text; send it as a file, with a file name")
             case []:
-                raise PhotographMissing("the form has no file in the field 'image'")
+                raise missing(f"the form has no file in the field '{field}'")
             case several:
-                raise PhotographMissing(f"the form has {len(several)} fields 'image'; send one photograph per request")
+                raise missing(f"the form has {len(several)} fields '{field}'; send one per request")
     finally:
         await form.close()

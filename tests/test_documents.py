@@ -1,7 +1,8 @@
-"""README and documentation: every block runs and prints what the page says; the site builds, is complete and stays local."""
+"""README and documentation: every block runs and prints what its page says; the site builds, is whole, stays local."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from model.errors import CupDiscError
+from model.images import decode
 from model.registry import open_registry
 from service.app import create_app
 from service.problems import ANSWERS
@@ -23,6 +25,7 @@ from tests.documents import Block
 from tests.photographs import REPOSITORY
 
 NOT_RUN = {"docs/deployment.md": 3}  # blocks that need a cloud account; every one more is an exception to decide on
+WIDEST = 94  # characters that a page of the site shows without scrolling
 LANGUAGES = {"bash", "python", "json", "text", "toml", "yaml"}
 
 
@@ -56,9 +59,11 @@ def test_only_what_needs_a_cloud_account_is_not_run():
         assert re.search(r"\b(gcloud|kubectl)\b", block.text), f"{block.page}, line {block.line}: could be run"
 
 
-def test_every_block_is_of_a_known_kind():
+def test_every_block_is_of_a_known_kind_and_not_too_wide():
     for page in documents.pages():
         for block in documents.blocks(page):
+            if page.name != "README.md":
+                assert max(map(len, block.text.splitlines())) <= WIDEST, f"{block.page}, line {block.line}"
             assert block.language in LANGUAGES, f"{block.page}, line {block.line}: {block.language}"
 
 
@@ -238,3 +243,22 @@ def test_every_setting_is_explained():
         sys.path.remove(folder)
     comments = reference.comments_of(Settings)
     assert all(comments[name] for name in Settings.model_fields), comments
+
+
+@needs_version
+def test_the_screenshots_can_be_taken_anew(tmp_path: Path):
+    """In a process of its own: the page's tests may hold a browser of theirs."""
+    if shutil.which("chromium") is None:
+        if os.environ.get("CUPDISC_REQUIRE_BROWSER") == "1":
+            pytest.fail("CUPDISC_REQUIRE_BROWSER=1, but there is no chromium")
+        pytest.skip("no chromium is installed")
+    pictures = REPOSITORY / "docs" / "pictures"
+    command = [sys.executable, str(REPOSITORY / "docs" / "screenshots.py"), str(tmp_path)]
+    taken = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert taken.returncode == 0, taken.stderr
+    kept, anew = (
+        {path.name: decode(path.read_bytes()).pixels.shape for path in at.glob("*.png")} for at in (pictures, tmp_path)
+    )
+    assert anew == kept
+    shown = (REPOSITORY / "docs" / "page.md").read_text(encoding="utf-8")
+    assert all(f"pictures/{name}" in shown for name in kept)

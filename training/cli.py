@@ -1,4 +1,4 @@
-"""The command line `cupdisc-train`: train, publish, evaluate."""
+"""The command line `cupdisc-train`: sources, duplicates, train, publish, evaluate."""
 
 import json
 import os
@@ -25,6 +25,46 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 
 Data = Annotated[Path, typer.Option(envvar="CUPDISC_DATA", help="Folder that holds the sources' folders.")]
 DATA = Path(os.environ.get("CUPDISC_SHARED", "../shared")) / "data"
+
+
+@app.command()
+def sources(
+    preset: Annotated[str, typer.Argument(help="Whose sources are looked at.")] = "bundled",
+    data: Data = DATA,
+) -> None:
+    """Read every source of a preset, print what it holds, and name every file that is missing or odd."""
+    from training.inventory import sources_table, survey
+    from training.sources.example import InvalidSource
+
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("photographs", total=None)
+        facts = survey(read_preset(preset), data, lambda: progress.advance(task))
+    console.print(sources_table(facts))
+    for source in facts:
+        for identity, outside in source.cups_outside.items():
+            console.print(f"{source.name}/{identity}: {outside:.1%} of the cup lies outside the disc")
+    problems = [problem for source in facts for problem in source.problems]
+    if problems:
+        raise InvalidSource("\n".join(problems))
+
+
+@app.command()
+def duplicates(
+    preset: Annotated[str, typer.Argument(help="Whose sources and held-out photographs are compared.")] = "bundled",
+    data: Data = DATA,
+) -> None:
+    """Find near-duplicate photographs across sources and splits; a leak is one that trains while its copy judges."""
+    from training.duplicates import duplicates_table, find_duplicates
+    from training.split import read_splits
+
+    splits = read_splits(read_preset(preset), data)
+    total = sum(len(split.training) + len(split.held_out) for split in splits.values())
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("photographs", total=total)
+        pairs = find_duplicates(splits, lambda: progress.advance(task))
+    console.print(duplicates_table(pairs))
+    leaks = sum(pair.leaks for pair in pairs)
+    console.print(f"{total} photographs, {len(pairs)} near-duplicate pairs, {leaks} across training and evaluation")
 
 
 @app.command()

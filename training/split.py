@@ -43,8 +43,12 @@ def read_splits(preset: Preset, data: Path) -> dict[str, Split]:
 def read_examples(source: SourceConfig, data: Path) -> list[Example]:
     """The annotated photographs of one source; `data` and errors as in `read_splits`."""
     ellipses = ELLIPSES / source.ellipses if source.ellipses else None
-    folder = data / (source.folder or source.name)
-    return read_layout(source.layout, folder, source.name, source.options, ellipses)
+    return read_layout(source.layout, folder_of(source, data), source.name, source.options, ellipses)
+
+
+def folder_of(source: SourceConfig, data: Path) -> Path:
+    """Where a source's photographs lie."""
+    return data / (source.folder or source.name)
 
 
 def split_source(examples: list[Example], source: SourceConfig, preset: Preset) -> Split:

@@ -1,7 +1,6 @@
 """Annotated photographs, cut once to what samples are drawn from: the whole field of view, or the disc's vicinity."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from model import retina
 from model.biomarkers import measure
-from training.sources.example import Example, InvalidSource, labels_of
+from training.sources.example import Example, InvalidSource, labels_of, read_each
 
 Kind = Literal["whole", "roi"]
 WHOLE_SIZE = 448  # pixels; a disc of a 45° photograph keeps about 50
@@ -68,16 +67,4 @@ def cut_view(example: Example, kind: Kind) -> View:
 
 def cut_views(examples: Iterable[Example], kind: Kind) -> list[View]:
     """`cut_view` of each, two at a time, in the order given; every unreadable file is named at once."""
-
-    def attempt(example: Example) -> View | InvalidSource:
-        try:
-            return cut_view(example, kind)
-        except InvalidSource as error:
-            return error
-
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(attempt, examples))
-    problems = [str(result) for result in results if isinstance(result, InvalidSource)]
-    if problems:
-        raise InvalidSource("\n".join(problems))
-    return [result for result in results if isinstance(result, View)]
+    return read_each(list(examples), lambda example: cut_view(example, kind))

@@ -166,7 +166,7 @@ def test_unacceptable(client: TestClient, accept: str) -> None:
 
 
 def test_unknown_paths_and_methods(client: TestClient) -> None:
-    assert problem_of(client.get("/")) == (404, "not_found")
+    assert problem_of(client.get("/nothing")) == (404, "not_found")
     assert problem_of(client.get("/v1/versions/")) == (404, "not_found")
     assert problem_of(client.get("/v1/versions/a/b")) == (404, "not_found")
     answer = client.get(URL)

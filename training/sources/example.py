@@ -1,9 +1,11 @@
 """One annotated photograph of a source, not yet read: what every source's reader yields, and training works with."""
 
 import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from model.errors import CupDiscError
 from model.images import decode
 from model.masks import Label
 
+T = TypeVar("T")
 HALF = 128  # a pixel counts as disc or cup where its share is at least this
 
 
@@ -107,6 +110,35 @@ def labels_of(shares: Shares) -> np.ndarray:
     """(H, W) uint8 of `Label`: disc and cup where their shares are a half or more; the cup inside the disc alone."""
     disc, cup = shares.disc >= HALF, shares.cup >= HALF
     return np.where(disc, np.where(cup, Label.CUP, Label.RIM), Label.BACKGROUND).astype(np.uint8)
+
+
+def read_each(
+    examples: Sequence[Example], work: Callable[[Example], T], watch: Callable[[], None] = lambda: None
+) -> list[T]:
+    """`work` on each example, two at a time, answers in the order given; `watch` is called after each.
+
+    Raises:
+        InvalidSource: `work` raised it for some; every one of their messages.
+    """
+
+    def attempt(example: Example) -> T | InvalidSource:
+        try:
+            return work(example)
+        except InvalidSource as error:
+            return error
+
+    answers: list[T] = []
+    problems: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        for answer in pool.map(attempt, examples):
+            if isinstance(answer, InvalidSource):
+                problems.append(str(answer))
+            else:
+                answers.append(answer)
+            watch()
+    if problems:
+        raise InvalidSource("\n".join(problems))
+    return answers
 
 
 def digest(examples: list[Example]) -> str:

@@ -121,6 +121,8 @@ def colour_at(page: Page, x: float, y: float, canvas: str = "#canvas") -> list[i
 
 
 def _keep_complaint(message: Any, complaints: list[str]) -> None:
-    # Chromium reports every answer from 400 on as an error; the page tells people about these itself
-    if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+    # Chromium reports every answer from 400 on as an error; the page tells people about these
+    # itself; and the warning about reading canvases is about `colour_at`
+    expected = ("Failed to load resource", "willReadFrequently")
+    if message.type in ("error", "warning") and not any(one in message.text for one in expected):
         complaints.append(message.text)

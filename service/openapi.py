@@ -1,0 +1,179 @@
+"""What OpenAPI says beyond types: tags, names for generated clients, bodies, answers in other forms than JSON."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from model import errors
+from service import examples, problems, uploads
+from service.problems import Problem
+from service.schemas import Outlines
+
+TAGS = [
+    {"name": "segmentation", "description": "A photograph in; outlines and numbers out."},
+    {"name": "measurement", "description": "Outlines in, a person's for instance; the same numbers out."},
+    {"name": "versions", "description": "The trained versions that answer."},
+    {"name": "health", "description": "For orchestrators."},
+]
+
+
+def _binary(description: str = "") -> dict[str, Any]:
+    return {"type": "string", "format": "binary", **({"description": description} if description else {})}
+
+
+def _form(field: str, description: str) -> dict[str, Any]:
+    properties = {field: _binary(description)}
+    return {"schema": {"type": "object", "required": [field], "properties": properties}}
+
+
+def _picture(media_type: str, what: str) -> dict[str, Any]:
+    kind = media_type.rpartition("/")[2].upper()
+    return {"schema": _binary(), "examples": {"file": {"summary": what, "value": f"(the bytes of a {kind})"}}}
+
+
+def _header(description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "description": f"With `image/png` and `application/pdf`{description}",
+        "schema": {"type": "string", **schema},
+    }
+
+
+def _json(of: dict[str, Any], description: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": description, "content": {"application/json": {"examples": of}}}}
+
+
+SEGMENT: dict[str, Any] = {
+    "operation_id": "segment",
+    "tags": ["segmentation"],
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                uploads.FORM: _form("image", "The photograph."),
+                **{kind: {"schema": _binary()} for kind in uploads.IMAGE_TYPES},
+            },
+        }
+    },
+    "responses": {
+        200: {
+            "description": "The answer; a photograph that cannot be graded is one too.",
+            "headers": {
+                "CupDisc-Version": _header("."),
+                "CupDisc-Gradable": _header(".", enum=["true", "false"]),
+                "CupDisc-Reasons": _header(": as `reasons`, separated by commas; empty where there are none."),
+                "CupDisc-Ratio-Vertical": _header("; absent where not gradable.", type="number"),
+            },
+            "content": {
+                "application/json": {"examples": examples.SEGMENTATIONS},
+                "image/png": _picture("image/png", "A picture, see `render`"),
+                "application/pdf": _picture("application/pdf", "A report of one page"),
+            },
+        },
+        **problems.responses(
+            errors.EmptyPhotograph,
+            problems.InvalidMultipart,
+            errors.VersionNotFound,
+            problems.NotAcceptable,
+            problems.UploadTooSlow,
+            errors.TooManyBytes,
+            errors.UnsupportedFormat,
+            problems.UnsupportedMediaType,
+            problems.PhotographMissing,
+            problems.InvalidParameter,
+            errors.TooManyPixels,
+            errors.TooFewPixels,
+            errors.UnreadablePhotograph,
+            errors.NoVersionLive,
+        ),
+    },
+}
+
+MEASURE: dict[str, Any] = {
+    "operation_id": "measure",
+    "tags": ["measurement"],
+    "openapi_extra": {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Outlines"},
+                    "examples": examples.OUTLINES,
+                },
+                uploads.FORM: _form(
+                    "mask", "A grey or palette PNG: 0 background, 1 rim, 2 cup, as `render=mask` gives."
+                ),
+                "image/png": {"schema": _binary("The same PNG as the body itself.")},
+            },
+        }
+    },
+    "responses": {
+        **_json(examples.MEASUREMENTS, "The numbers of the outlines as sent: nothing is smoothed, filled or repaired."),
+        **problems.responses(
+            errors.EmptyPhotograph,
+            problems.InvalidMultipart,
+            problems.UploadTooSlow,
+            errors.TooManyBytes,
+            errors.UnsupportedFormat,
+            problems.UnsupportedMediaType,
+            problems.MaskMissing,
+            errors.InvalidMask,
+            errors.DiscNotFound,
+            problems.InvalidParameter,
+            errors.TooManyPixels,
+            errors.UnreadablePhotograph,
+        ),
+    },
+}
+
+LIST_VERSIONS: dict[str, Any] = {
+    "operation_id": "list_versions",
+    "tags": ["versions"],
+    "responses": {**_json(examples.VERSIONS, "The versions, the newest first."), **problems.responses()},
+}
+
+GET_VERSION: dict[str, Any] = {
+    "operation_id": "get_version",
+    "tags": ["versions"],
+    "responses": {
+        **_json(examples.VERSION, "Manifest and model card."),
+        **problems.responses(errors.VersionNotFound),
+    },
+}
+
+CHECK_LIVE: dict[str, Any] = {
+    "operation_id": "check_live",
+    "tags": ["health"],
+    "responses": {**_json(examples.HEALTH, "The process answers."), **problems.responses()},
+}
+
+CHECK_READY: dict[str, Any] = {
+    "operation_id": "check_ready",
+    "tags": ["health"],
+    "responses": {**_json(examples.HEALTH, "A version is loaded."), **problems.responses(errors.NoVersionLive)},
+}
+
+
+def install(app: FastAPI) -> None:
+    """Let the application describe itself by this file; made when first asked for."""
+
+    def openapi() -> dict[str, Any]:
+        if not app.openapi_schema:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes, tags=TAGS
+    )
+    document["components"]["schemas"] |= {
+        "Problem": Problem.model_json_schema(),
+        "Outlines": Outlines.model_json_schema(),
+    }
+    for path, kept in (("/v1/segmentations", examples.SEGMENTATIONS), ("/v1/measurements", examples.MEASUREMENTS)):
+        answer = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]
+        answer["examples"] = kept  # again: FastAPI drops every null from an example
+    return document
