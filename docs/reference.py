@@ -21,6 +21,7 @@ from service.app import create_app
 from service.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
+NO_BREAK = "&#8288;"
 COMMENT = re.compile(r"^    (\w+): [^#\n]*(?:# *(.*))?$", re.MULTILINE)
 
 
@@ -297,7 +298,7 @@ def figures_of_the_version() -> str:
     for row in version().manifest.metrics:
         bias = f"{row['vertical_bias']:+.3f}" if "vertical_bias" in row else "–"
         coverage = f"{row['interval_coverage']:.0%}" if "interval_coverage" in row else "–"
-        source = f"**{row['source']}**<br>{row['how']}, n = {row['photographs']}"
+        source = f"**{row['source']}**<br>{row['how']}, n&nbsp;=&nbsp;{row['photographs']}"
         figures = [_with_interval(row, name) for name in ("disc_dice", "cup_dice", "vertical_mae")]
         rows.append((source, *figures, bias, coverage, f"{row['discs_missed']} · {row['not_gradable']}"))
     return table(("source", "disc Dice", "cup Dice", "vCDR error", "bias", "in interval", "missed · refused"), rows)
@@ -307,7 +308,7 @@ def _with_interval(row: dict[str, Any], name: str) -> str:
     if name not in row:
         return "–"
     low, high = row[f"{name}_95"]
-    return f"{row[name]:.3f}<br>{low:.3f}–{high:.3f}"
+    return f"{row[name]:.3f}<br>{low:.3f}{NO_BREAK}–{NO_BREAK}{high:.3f}"
 
 
 def tests() -> str:
@@ -327,16 +328,17 @@ def tests() -> str:
     )
 
 
-def compact(value: Any, indent: str = "", width: int = 84) -> str:
+def compact(value: Any, indent: str = "", room: int = 86) -> str:
     """JSON for reading: what fits on one line stands on one line."""
     line = json.dumps(value, ensure_ascii=False)
-    if len(indent) + len(line) <= width or not isinstance(value, dict | list) or not value:
+    if len(line) <= room or not isinstance(value, dict | list) or not value:
         return line
-    inner = indent + "  "
+    inner, left = indent + "  ", 86 - len(indent) - 2
     if isinstance(value, dict):
-        parts = [f"{inner}{json.dumps(key)}: {compact(one, inner, width)}" for key, one in value.items()]
+        heads = {key: f"{json.dumps(key)}: " for key in value}
+        parts = [f"{inner}{heads[key]}{compact(one, inner, left - len(heads[key]))}" for key, one in value.items()]
         return "{\n" + ",\n".join(parts) + f"\n{indent}}}"
-    return "[\n" + ",\n".join(inner + compact(one, inner, width) for one in value) + f"\n{indent}]"
+    return "[\n" + ",\n".join(inner + compact(one, inner, left) for one in value) + f"\n{indent}]"
 
 
 def table(head: typing.Sequence[str], rows: typing.Sequence[typing.Sequence[str]]) -> str:

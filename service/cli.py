@@ -1,5 +1,6 @@
 """The command `cupdisc`: serve, segment files, list versions."""
 
+import contextlib
 import copy
 import logging
 from pathlib import Path
@@ -18,7 +19,9 @@ from model.images import Limits
 from model.registry import open_registry
 from model.segmenter import Segmenter
 from service.app import create_app
-from service.files import TABLE, segment_files
+from service.calls import Choices
+from service.client import Client
+from service.files import TABLE, segment_here, write_results
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -64,6 +67,7 @@ def serve(
 def segment(
     files: Annotated[list[Path], typer.Argument(help="JPEG, PNG, TIFF, BMP or WebP.", show_default=False)],
     folder: Annotated[Path, typer.Option("--out", help="Where the results go; made if need be.")],
+    url: Annotated[str | None, typer.Option(help="A service that does the work, in place of this machine.")] = None,
     registry: Registry = None,
     version: Version = None,
     engine: Engine = None,
@@ -73,17 +77,27 @@ def segment(
 
     A file that cannot be used is reported and skipped; the exit code then is 1.
     """
+    if url and (registry or engine):
+        raise typer.BadParameter("--registry and --engine are the service's own, they do not go with --url")
     settings = _settings(registry=registry, version=version, engine=engine)
+    limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     failed = 0
     try:
-        limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
-        artefact = open_registry(settings.registry).open(settings.version)
-        segmenter = Segmenter(artefact, settings.engine, settings.precision, settings.threads)
-        results = segment_files(files, folder, segmenter, limits, overwrite)
-        for file, wrong in track(results, "Segmenting", total=len(files), console=err, transient=True):
-            if wrong:
-                failed += 1
-                err.print(f"{file}: {wrong}", style="red", markup=False, highlight=False)
+        with contextlib.ExitStack() as stack:
+            if url:
+                client = stack.enter_context(Client(url))
+                client.versions()  # is anybody there? Otherwise each file would wait in vain
+                choices: Choices = {"version": version} if version else {}
+                segmented = client.segment_many(files, **choices)
+            else:
+                artefact = open_registry(settings.registry).open(settings.version)
+                segmenter = Segmenter(artefact, settings.engine, settings.precision, settings.threads)
+                segmented = segment_here(files, segmenter, limits)
+            results = write_results(files, segmented, folder, limits, overwrite)
+            for file, wrong in track(results, "Segmenting", total=len(files), console=err, transient=True):
+                if wrong:
+                    failed += 1
+                    err.print(f"{file}: {wrong}", style="red", markup=False, highlight=False)
     except CupDiscError as error:
         raise _fail(str(error)) from None
     out.print(f"{len(files) - failed} of {len(files)} done, see {folder / TABLE}", markup=False, highlight=False)

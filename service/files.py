@@ -1,16 +1,21 @@
-"""Photographs in files → overlays, masks and one table in a folder, without a server."""
+"""Photographs in files → overlays, masks and one table in a folder; segmented here, or by a service elsewhere."""
 
+import base64
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from model import images
 from model.errors import CupDiscError, InvalidConfiguration, TooManyBytes
 from model.images import Limits
-from model.masks import Label
-from model.segmenter import Segmentation, Segmenter
-from service import rendering
+from model.segmenter import Segmenter
+from service import answers, rendering
+from service.answers import Wish
+from service.client import Segmented
+from service.schemas import PngMask, SegmentationAnswer, Structure
 
 TABLE = "results.csv"
 COLUMNS = (
@@ -35,13 +40,30 @@ def output_names(files: Sequence[Path]) -> list[str]:
     return names
 
 
-def segment_files(
-    files: Sequence[Path], out: Path, segmenter: Segmenter, limits: Limits, overwrite: bool = False
+def segment_here(files: Sequence[Path], segmenter: Segmenter, limits: Limits) -> Iterator[tuple[Path, Segmented]]:
+    """The answer of each file, one by one, as `Client.segment_many` gives it: masks as PNG."""
+    for file in files:
+        try:
+            decoded = images.decode(_read(file, limits), limits)
+            (found,) = segmenter.segment([decoded.pixels])
+            yield file, answers.describe(decoded, found, segmenter, Wish("application/json"), 0.0)
+        except (CupDiscError, OSError) as error:
+            yield file, error
+
+
+def write_results(
+    files: Sequence[Path],
+    segmented: Iterable[tuple[Path, Segmented]],
+    out: Path,
+    limits: Limits,
+    overwrite: bool = False,
 ) -> Iterator[tuple[Path, str | None]]:
     """Write `NAME.overlay.png`, `NAME.disc.png`, `NAME.cup.png` and a row of `results.csv` for each file, one by one.
 
     A mask that is not known is not written; unknown cells of the table are empty.
 
+    Args:
+        segmented: each of `files` in the same order, with its answer or with what was wrong.
     Yields:
         Each file when it is done, and what was wrong with it.
     Raises:
@@ -58,57 +80,68 @@ def segment_files(
     with (out / TABLE).open("w", newline="", encoding="utf-8") as table:
         writer = csv.DictWriter(table, COLUMNS, restval="")
         writer.writeheader()
-        for file, name in zip(files, names, strict=True):
-            row = {"file": str(file), "version": segmenter.version, "sha256": segmenter.digest}
-            error = None
-            try:
-                row |= _segment(file, out / name, segmenter, limits)
-            except CupDiscError as wrong:
-                error, row["error"] = str(wrong), wrong.code
-            except OSError as wrong:
-                error, row["error"] = wrong.strerror or str(wrong), "cannot_be_read"
+        for (file, outcome), name in zip(segmented, names, strict=True):
+            row, error = {"file": str(file)}, outcome
+            if isinstance(outcome, SegmentationAnswer):
+                row |= _row(outcome)
+                try:
+                    _write(file, out / name, outcome, limits)
+                    row["output"] = name
+                except (CupDiscError, OSError) as wrong:
+                    error = wrong
+            told = None
+            if isinstance(error, CupDiscError):
+                told, row["error"] = str(error), error.code
+            elif isinstance(error, OSError):
+                told, row["error"] = error.strerror or str(error), "cannot_be_read"
             writer.writerow(row)
             table.flush()
-            yield file, error
+            yield file, told
 
 
-def _segment(file: Path, target: Path, segmenter: Segmenter, limits: Limits) -> dict[str, Any]:
+def _read(file: Path, limits: Limits) -> bytes:
     size = file.stat().st_size
     if size > limits.max_bytes:
         raise TooManyBytes(f"{size} bytes; at most {limits.max_bytes} are taken")
-    photograph = images.decode(file.read_bytes(), limits).pixels
-    (found,) = segmenter.segment([photograph])
-    labels = found.label_mask
-    _write(target, "overlay", rendering.overlay_png(photograph, labels if found.gradable else labels * 0))
-    if found.disc:
-        _write(target, "disc", rendering.mask_png(labels >= Label.RIM))
-    if found.cup:
-        _write(target, "cup", rendering.mask_png(labels == Label.CUP))
-    return {"output": target.name, **_row(found)}
+    return file.read_bytes()
 
 
-def _write(target: Path, kind: str, content: bytes) -> None:
-    target.with_name(f"{target.name}.{kind}.png").write_bytes(content)
-
-
-def _row(found: Segmentation) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "gradable": str(found.gradable).lower(),
-        "reasons": " ".join(found.reasons),
-        "disc_confidence": found.disc_confidence,
-        "cup_confidence": found.cup_confidence,
-        "distance_from_training": found.distance_from_training,
-        "sharpness": found.sharpness,
-    }
-    if found.ratios:
-        row["vertical_ratio"], row["horizontal_ratio"] = found.ratios.vertical, found.ratios.horizontal
-        row["area_ratio"] = found.ratios.area
-    if found.vertical_interval:
-        row["vertical_low"], row["vertical_high"] = found.vertical_interval.low, found.vertical_interval.high
-    for name, region in (("disc", found.disc), ("cup", found.cup)):
+def _write(file: Path, target: Path, answer: SegmentationAnswer, limits: Limits) -> None:
+    photograph = images.decode(_read(file, limits), limits).pixels
+    labels = np.zeros(photograph.shape[:2], np.uint8)
+    for kind, region in (("disc", answer.disc), ("cup", answer.cup)):
         if region:
-            row[f"{name}_area"] = region.area
+            content = _png(region)
+            target.with_name(f"{target.name}.{kind}.png").write_bytes(content)
+            labels += images.decode_labels(content, limits) > 0
+    overlay = rendering.overlay_png(photograph, labels if answer.gradable else labels * 0)
+    target.with_name(f"{target.name}.overlay.png").write_bytes(overlay)
+
+
+def _png(region: Structure) -> bytes:
+    assert isinstance(region.mask, PngMask)  # noqa: S101 - as it was asked for
+    return base64.b64decode(region.mask.data)
+
+
+def _row(answer: SegmentationAnswer) -> dict[str, str]:
+    """The table's cells; a disc without a cup keeps its own."""
+    row: dict[str, Any] = {
+        "gradable": str(answer.gradable).lower(),
+        "reasons": " ".join(answer.reasons),
+        "distance_from_training": answer.quality.distance_from_training,
+        "sharpness": answer.quality.sharpness,
+        "version": answer.version.version,
+        "sha256": answer.version.sha256,
+    }
+    if ratios := answer.cup_to_disc_ratio:
+        row["vertical_ratio"], row["horizontal_ratio"] = ratios.vertical, ratios.horizontal
+        row["area_ratio"] = ratios.area
+        if interval := ratios.vertical_interval:
+            row["vertical_low"], row["vertical_high"] = interval.low, interval.high
+    for name, region in (("disc", answer.disc), ("cup", answer.cup)):
+        if region:
+            row[f"{name}_area"], row[f"{name}_confidence"] = region.area, region.confidence
             row[f"{name}_width"], row[f"{name}_height"] = region.box.width, region.box.height
-    if found.disc:
-        row["disc_x"], row["disc_y"] = found.disc.centre.x, found.disc.centre.y
-    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+    if answer.disc:
+        row["disc_x"], row["disc_y"] = answer.disc.centre.x, answer.disc.centre.y
+    return {name: "" if value is None else str(value) for name, value in row.items()}

@@ -61,16 +61,16 @@ class UploadTooSlow(CupDiscError):
 # error class: status, and an example of `detail` for the documentation
 ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.PhotographError: (422, "the bytes are no photograph"),
-    errors.EmptyPhotograph: (400, "the photograph has no bytes"),
-    errors.TooManyBytes: (413, "the photograph has more than 33554432 bytes"),
-    errors.TooManyPixels: (422, "20000 x 20000 pixels are more than the limit of 64000000"),
-    errors.TooFewPixels: (422, "1 x 1 pixels: each side needs at least 64"),
-    errors.UnsupportedFormat: (415, "not a JPEG, PNG, TIFF, BMP or WebP image"),
-    errors.UnreadablePhotograph: (422, "the JPEG image is truncated or damaged"),
+    errors.EmptyPhotograph: (400, "there are no bytes"),
+    errors.TooManyBytes: (413, "a body of 41943040 bytes; at most 33619968 are taken"),
+    errors.TooManyPixels: (422, "20000 x 20000 pixels, more than the limit of 40,000,000"),
+    errors.TooFewPixels: (422, "1 x 1 pixels, a side is shorter than 64"),
+    errors.UnsupportedFormat: (415, "neither JPEG, PNG, TIFF, BMP nor WebP"),
+    errors.UnreadablePhotograph: (422, "the JPEG file is truncated: its end marker is missing"),
     errors.InvalidMask: (422, "an outline crosses itself"),
     errors.DiscNotFound: (422, "the mask has no disc, and so no numbers"),
     errors.VersionError: (503, "the version cannot be used"),
-    errors.VersionNotFound: (404, "no version or alias '2020.1.1'"),
+    errors.VersionNotFound: (404, "no version 2020.1.1; there is 2026.2.1, 2026.1.1"),
     errors.VersionExists: (409, "version 2026.11.1 is published already"),
     errors.CorruptVersion: (503, "version 2026.11.1: segmenter/saved_model.pb has changed"),
     errors.UnknownSchema: (503, "version 2026.11.1 is written in a newer schema"),
@@ -78,11 +78,15 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.NoVersionLive: (503, "no version could be loaded"),
     errors.EngineUnavailable: (503, "the engine 'tensorflow' is not installed"),
     errors.InvalidConfiguration: (500, "the service is set up in a way that cannot work"),
-    PhotographMissing: (422, "send exactly one file in the form field 'image'"),
-    MaskMissing: (422, "send exactly one file in the form field 'mask'"),
+    PhotographMissing: (422, "the form has no file in the field 'image'"),
+    MaskMissing: (422, "the form has no file in the field 'mask'"),
     InvalidMultipart: (400, "the body ends before its closing boundary"),
-    UnsupportedMediaType: (415, "send multipart/form-data, or the image itself as image/jpeg, image/png, ..."),
-    NotAcceptable: (406, "the answer can be application/json or image/png"),
+    UnsupportedMediaType: (
+        415,
+        "send multipart/form-data, or the image itself as image/jpeg, image/png, image/tiff, image/bmp, image/webp,"
+        " application/octet-stream",
+    ),
+    NotAcceptable: (406, "the answer can be application/json or image/png or application/pdf"),
     InvalidParameter: (422, "masks: Input should be 'png', 'rle', 'polygon' or 'none'"),
     UploadTooSlow: (408, "the body did not arrive within 120 s"),
 }
@@ -97,7 +101,7 @@ class Problem(BaseModel):
     type: str = Field(default="about:blank", description="Always `about:blank`: `title` then is the status in words.")
     title: str = Field(examples=["Unprocessable Content"])
     status: int = Field(examples=[422], ge=400, le=599)
-    detail: str = Field(examples=["the JPEG image is truncated or damaged"])
+    detail: str = Field(examples=["the JPEG file is truncated: its end marker is missing"])
     code: str = Field(examples=["unreadable_photograph"])
 
 

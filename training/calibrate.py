@@ -1,6 +1,7 @@
 """From results on held-out photographs to the numbers by which a version knows its own limits."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,32 @@ from training.evaluate import Result
 from training.metrics import conformal_half_width
 
 COVERAGE = 0.9
-REFUSED = 0.01  # share of held-out photographs that each limit may refuse, before the margin
+REFUSED = 0.02  # share of held-out photographs that each limit may refuse, before the margin
 OPEN = Thresholds(
     disc=0.5, cup=0.5, disc_confidence=0.0, cup_confidence=0.0, distance=float("1e9"), sharpness=0.0
 )  # refuses nothing but an empty answer
 
 
-def limits(results: Sequence[Result]) -> Thresholds:
-    """Limits of what is gradable: where the worst hundredth of each held-out source stands, with a margin.
+def best_thresholds(trials: Mapping[float, Sequence[Result]]) -> Thresholds:
+    """The probabilities from which a pixel is disc and cup: those with the highest Dice, every source counting alike.
+
+    Args:
+        trials: results of the same training photographs, by the threshold used for both.
+    """
+
+    def score(results: Sequence[Result], name: str) -> float:
+        by_source: dict[str, list[float]] = {}
+        for result in results:
+            if (value := getattr(result, name)) is not None:
+                by_source.setdefault(result.source, []).append(value)
+        return float(np.mean([np.mean(values) for values in by_source.values()])) if by_source else 0.0
+
+    disc, cup = (max(trials, key=lambda t: score(trials[t], name)) for name in ("disc_dice", "cup_dice"))
+    return dataclasses.replace(OPEN, disc=disc, cup=cup)
+
+
+def limits(results: Sequence[Result], chosen: Thresholds) -> Thresholds:
+    """Limits of what is gradable: where the worst fiftieth of each held-out source stands, with a margin.
 
     The margin leaves room for good photographs of sources that are not among these.
     """
@@ -28,8 +47,8 @@ def limits(results: Sequence[Result]) -> Thresholds:
         return float(extreme(float(np.quantile(values, share)) for values in by_source))
 
     return Thresholds(
-        disc=OPEN.disc,
-        cup=OPEN.cup,
+        disc=chosen.disc,
+        cup=chosen.cup,
         disc_confidence=round(1 - 1.6 * (1 - worst("disc_confidence", REFUSED, min)), 3),
         cup_confidence=round(1 - 1.3 * (1 - worst("cup_confidence", REFUSED, min)), 3),
         distance=round(1.5 * worst("distance", 1 - REFUSED, max), 2),

@@ -5,9 +5,9 @@ channel is flattened (background and contrast taken away, vessels left) and tran
 frequencies are the hash. Two annotators' boxes differ, so one of each two crops is also shifted and scaled a little,
 and mirrored, and the smallest difference counts.
 
-Measured on 808 annotated photographs of six sources: two photographs of different eyes differ in 68 bits of 255 at
+Measured on 808 annotated photographs of six sources: two photographs of different eyes differ in 67 bits of 255 at
 least; copies that were reduced to a half, saved as JPEG of quality 30 to 80, made brighter or darker by a fifth and cut
-by a box that is off by a tenth differ in 57 at most in 99 of 100 cases.
+by a box that is off by a tenth differ in 28 in the middle and in 52 at most.
 """
 
 from collections.abc import Callable

@@ -15,7 +15,7 @@ from rich.table import Table
 from model import artefact
 from model.artefact import Artefact, Manifest, NetworkEntry
 from model.registry import LocalRegistry
-from model.segmenter import Segmenter
+from model.segmenter import Segmenter, Thresholds
 from model.unet import UNetConfig
 from training import calibrate
 from training.card import write_card
@@ -24,6 +24,8 @@ from training.run import Trained
 
 NAME = "disc-cup"
 REFINEMENTS = 1
+TRIAL_PHOTOGRAPHS = 60  # of each source
+TRIAL_THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,13 @@ def stage_version(
     # held-out parts of sources that were trained on calibrate; a source that was left out is only reported
     seen = [e for split in trained.splits.values() if not split.left_out for e in split.held_out]
     unseen = [e for split in trained.splits.values() if split.left_out for e in split.held_out]
+    chosen = _choose_thresholds(trained, manifest, folder, console)
+    manifest = dataclasses.replace(manifest, thresholds=dataclasses.asdict(chosen))
     results = _evaluate(artefact.write(folder, manifest), seen, console)
     if results:
         manifest = dataclasses.replace(
             manifest,
-            thresholds=dataclasses.asdict(calibrate.limits(results)),
+            thresholds=dataclasses.asdict(calibrate.limits(results, chosen)),
             calibration=calibrate.interval(results, left_out),
         )
     final = artefact.write(folder, manifest)
@@ -147,6 +151,20 @@ def metrics_table(metrics: list[dict[str, Any]]) -> Table:
             str(row["not_gradable"]),
         )
     return table
+
+
+def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
+    """On a few training photographs of each source with masks: held-out ones must not choose what they report on."""
+    examples = []
+    for split in trained.splits.values():
+        outlined = [e for e in split.training if e.cup_annotated]
+        examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
+    trials = {}
+    for threshold in TRIAL_THRESHOLDS:
+        thresholds = dataclasses.replace(calibrate.OPEN, disc=threshold, cup=threshold)
+        draft = dataclasses.replace(manifest, thresholds=dataclasses.asdict(thresholds))
+        trials[threshold] = _evaluate(artefact.write(folder, draft), examples, console)
+    return calibrate.best_thresholds(trials)
 
 
 def _evaluate(version: Artefact, examples: list[Any], console: Console) -> list[Result]:

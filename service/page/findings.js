@@ -185,7 +185,7 @@ function rim(entry) {
     { class: "card", "aria-labelledby": "rim-title" },
     element("h3", { id: "rim-title" }, "Width of the rim ", element("small", {}, "in disc diameters")),
     rimChart(found.sectors, entry.eye),
-    entry.eye === "unknown" && element("p", { class: "fine" }, "Tell which eye it is to get nasal and temporal sectors."),
+    element("p", { class: "fine" }, "Marked: where the rim is thinnest.", entry.eye === "unknown" && " Tell which eye it is to get nasal and temporal sectors."),
   );
 }
 

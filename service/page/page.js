@@ -9,7 +9,7 @@ import { findings, ratiosOf } from "./findings.js";
 import { pairs } from "./pairs.js";
 import { Photographs } from "./photographs.js";
 import { picture } from "./pictures.js";
-import { table } from "./table.js";
+import { Table } from "./table.js";
 import { Viewer } from "./viewer.js";
 import { explain, ratio } from "./words.js";
 
@@ -17,6 +17,7 @@ const photographs = new Photographs();
 const viewer = new Viewer(byId("canvas"), byId("map"));
 const thumbnails = new Map(); // id: canvas
 const sorting = { column: null, down: false };
+const table = new Table(byId("table"), { open, remove, thumbnail, sort });
 const chosenPair = { right: null, left: null };
 let view = "start"; // "start", "one", "all" or "pairs"
 let current = null; // the photograph of the view "one"
@@ -40,6 +41,13 @@ function open(entry) {
 }
 
 function render() {
+  renderFrame();
+  if (view === "one") renderOne();
+  if (view === "all") renderAll();
+  if (view === "pairs") renderPairs();
+}
+
+function renderFrame() {
   const { entries } = photographs;
   document.body.dataset.view = view;
   for (const id of ["start", "one", "all", "pairs"]) byId(id).hidden = id !== view;
@@ -50,9 +58,6 @@ function render() {
     if (button.dataset.go === view) button.setAttribute("aria-current", "page");
     else button.removeAttribute("aria-current");
   }
-  if (view === "one") renderOne();
-  if (view === "all") renderAll();
-  if (view === "pairs") renderPairs();
 }
 
 function renderOne() {
@@ -63,7 +68,7 @@ function renderOne() {
   byId("previous").hidden = byId("next").hidden = entries.length < 2;
   byId("previous").disabled = place === 0;
   byId("next").disabled = place === entries.length - 1;
-  const busy = !["done", "failed"].includes(current.state);
+  const busy = !settled(current);
   byId("working").hidden = !busy;
   if (busy) {
     const sending = current.state === "sending";
@@ -103,8 +108,7 @@ function renderAll() {
   byId("overall").value = 1 - unfinished / entries.length;
   byId("csv").disabled = unfinished === entries.length;
   byId("training").hidden = !entries.some((entry) => entry.correction?.measured);
-  const does = { open, remove, thumbnail, sort };
-  replace(byId("table"), [table(entries, sorting, does)]);
+  table.show(entries, sorting);
 }
 
 function renderPairs() {
@@ -179,13 +183,19 @@ async function setEye(entry, eye) {
 
 photographs.addEventListener("change", ({ detail: entry }) => {
   current ??= photographs.entries[0] ?? null;
-  if (view !== "start" && photographs.entries.length) render();
+  const elsewhere = entry && ((view === "one" && entry !== current) || (view === "pairs" && !settled(entry)));
+  if (elsewhere) renderFrame(); // what a person is at is left alone
+  else if (view !== "start" && photographs.entries.length) render();
   if (!entry) return;
   if (entry === current && view === "one") showCurrent();
   if (entry.answer || entry.state === "failed") renewThumbnail(entry);
   if (entry.state !== entry.told) tell(entry);
   entry.told = entry.state;
 });
+
+function settled(entry) {
+  return ["done", "failed"].includes(entry.state);
+}
 
 function tell(entry) {
   if (entry.state === "failed") announce(`${entry.name}: ${entry.problem.sentence}`);

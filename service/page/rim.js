@@ -29,11 +29,10 @@ export function rimChart(sectors, eye) {
 }
 
 function wheel(sectors, eye) {
-  const thinnest = Math.min(...sectors.map((sector) => sector.smallest_in_disc_diameters));
   const wedges = sectors.map((sector) => {
     const [from, to] = SPANS[sector.name].map((degrees) => towardsPicture(degrees, sector.name, eye));
     const inner = RADIUS * Math.max(0, 1 - 2 * sector.width_in_disc_diameters);
-    const thin = sector.smallest_in_disc_diameters === thinnest ? " thinnest" : "";
+    const thin = sector === thinnest(sectors) ? " thinnest" : "";
     return drawing("path", { class: `wedge${thin}`, d: ringPiece(from, to, inner, RADIUS) });
   });
   const labels = sectors.map((sector) => {
@@ -44,12 +43,16 @@ function wheel(sectors, eye) {
   return drawing("svg", { class: "rim-wheel", viewBox: "-84 -84 168 168", "aria-hidden": "true" }, wedges, labels);
 }
 
+function thinnest(sectors) {
+  return sectors.reduce((least, one) => (one.smallest_in_disc_diameters < least.smallest_in_disc_diameters ? one : least));
+}
+
 function table(sectors) {
   const cell = (value) => element("td", {}, value.toFixed(2));
   const row = (sector) =>
     element(
       "tr",
-      { title: `${sector.width.toFixed(1)} and ${sector.smallest.toFixed(1)} pixels` },
+      { class: sector === thinnest(sectors) ? "thinnest" : null, title: `${sector.width.toFixed(1)} and ${sector.smallest.toFixed(1)} pixels` },
       element("th", { scope: "row" }, SECTORS[sector.name]),
       cell(sector.width_in_disc_diameters),
       cell(sector.smallest_in_disc_diameters),

@@ -15,23 +15,61 @@ const COLUMNS = [
   { name: "State", key: (entry) => ORDER[entry.state] + (entry.answer?.gradable ? 1 : 0) },
 ];
 
-/** `sorting`: { column, down }; `does`: { open, remove, sort, thumbnail }. */
-export function table(entries, sorting, does) {
-  const head = COLUMNS.map((column, i) => {
-    const direction = sorting.column === i ? (sorting.down ? "descending" : "ascending") : null;
-    return element(
-      "th",
-      { scope: "col", "aria-sort": direction, class: i > 1 && i < 6 ? "number" : null },
-      element("button", { type: "button", id: `sort-${i}`, onclick: () => does.sort(i) }, column.name),
+/**
+ * The table, kept up to date row by row: a row that says the same stays the same element, so that a click on it is not
+ * lost while another photograph is on its way. `does`: { open, remove, sort, thumbnail }.
+ */
+export class Table {
+  #does;
+  #heads;
+  #body = element("tbody");
+  #rows = new Map(); // id: { told, node }
+
+  constructor(parent, does) {
+    this.#does = does;
+    this.#heads = COLUMNS.map((column, i) =>
+      element(
+        "th",
+        { scope: "col", class: i > 1 && i < 6 ? "number" : null },
+        element("button", { type: "button", onclick: () => does.sort(i) }, column.name),
+      ),
     );
-  });
-  return element(
-    "table",
-    { class: "photographs" },
-    element("caption", { class: "unseen" }, "Photographs with their ratios; the column heads sort"),
-    element("thead", {}, element("tr", {}, head, element("th", { scope: "col" }, element("span", { class: "unseen" }, "Remove")))),
-    element("tbody", {}, sorted(entries, sorting).map((entry) => row(entry, does))),
-  );
+    const last = element("th", { scope: "col" }, element("span", { class: "unseen" }, "Remove"));
+    parent.replaceChildren(
+      element(
+        "table",
+        { class: "photographs" },
+        element("caption", { class: "unseen" }, "Photographs with their ratios; the column heads sort"),
+        element("thead", {}, element("tr", {}, this.#heads, last)),
+        this.#body,
+      ),
+    );
+  }
+
+  /** `sorting`: { column, down }. */
+  show(entries, sorting) {
+    this.#heads.forEach((head, i) => {
+      if (sorting.column === i) head.setAttribute("aria-sort", sorting.down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+    const known = new Set(entries.map((entry) => entry.id));
+    for (const id of this.#rows.keys()) if (!known.has(id)) this.#rows.delete(id);
+    const rows = sorted(entries, sorting).map((entry) => this.#row(entry));
+    const there = [...this.#body.children];
+    if (rows.length !== there.length || rows.some((node, i) => node !== there[i])) this.#body.replaceChildren(...rows);
+  }
+
+  #row(entry) {
+    const told = JSON.stringify([entry.state, stateOf(entry).words, entry.eye, ratiosOf(entry), entry.answer?.reasons]);
+    const before = this.#rows.get(entry.id);
+    if (before?.told === told) return before.node;
+    const node = row(entry, this.#does);
+    const focused = before?.node.contains(document.activeElement) ? document.activeElement.id : null;
+    before?.node.replaceWith(node);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    this.#rows.set(entry.id, { told, node });
+    return node;
+  }
 }
 
 export function sorted(entries, { column, down }) {
@@ -81,18 +119,23 @@ function row(entry, does) {
     element(
       "td",
       {},
-      element("button", { type: "button", class: "quiet icon-only", "aria-label": `Remove ${entry.name}`, onclick: () => does.remove(entry) }, icon("close")),
+      element("button", { type: "button", class: "quiet icon-only", id: `remove-${entry.id}`, "aria-label": `Remove ${entry.name}`, onclick: () => does.remove(entry) }, icon("close")),
     ),
   );
 }
 
 function state(entry) {
-  if (entry.state === "waiting") return "Waiting";
-  if (entry.state === "sending") return `Sending ${Math.round(entry.sent * 100)} %`;
-  if (entry.state === "reading") return "Outlining…";
-  if (entry.state === "failed") return element("span", { class: "bad" }, icon("warn"), entry.problem.sentence);
-  if (entry.correction?.measured) return element("span", { class: "mine" }, icon("pen"), "Corrected");
-  if (entry.answer.gradable) return element("span", { class: "good" }, icon("check"), "Gradable");
+  const { kind, sign, words } = stateOf(entry);
+  return kind ? element("span", { class: kind }, icon(sign), words) : words;
+}
+
+function stateOf(entry) {
+  if (entry.state === "waiting") return { words: "Waiting" };
+  if (entry.state === "sending") return { words: `Sending ${Math.round(entry.sent * 10) * 10} %` };
+  if (entry.state === "reading") return { words: "Outlining…" };
+  if (entry.state === "failed") return { kind: "bad", sign: "warn", words: entry.problem.sentence };
+  if (entry.correction?.measured) return { kind: "mine", sign: "pen", words: "Corrected" };
+  if (entry.answer.gradable) return { kind: "good", sign: "check", words: "Gradable" };
   const why = entry.answer.reasons.map((reason) => REASONS[reason]?.[0] ?? reason).join(" ");
-  return element("span", { class: "bad" }, icon("warn"), `Not gradable. ${why}`);
+  return { kind: "bad", sign: "warn", words: `Not gradable. ${why}` };
 }

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from service.app import create_app
 from service.files import output_names
+from service.settings import Settings
 from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.test_app import NEWEST, OLDER, damage
+from tests.service.test_uploads import serve
 
 WATCHED = """
 import sys
@@ -149,6 +152,42 @@ def test_segment_writes_overlay_masks_and_table(published: Path, tmp_path: Path)
     assert "results.csv" in again.stderr
     assert (out / "results.csv").read_bytes() == before
     assert run("segment", good, "--out", out, "--registry", published, "--overwrite").returncode == 0
+
+
+def test_segment_by_a_service_writes_the_same(published: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("eye.jpg", "cupless.png", "bad.jpg", "missing.jpg")]
+    for file, content in zip(files, (EYE, encode(draw_eye(cup=0), "PNG"), EYE[:1000]), strict=False):
+        file.write_bytes(content)
+    here, there = tmp_path / "here", tmp_path / "there"
+    choices = ["--version", OLDER]
+    assert run("segment", *files, "--out", here, "--registry", published, *choices).returncode == 1
+    with serve(create_app(Settings(registry=str(published)))) as port:
+        result = run("segment", *files, "--out", there, "--url", f"http://127.0.0.1:{port}", *choices)
+    assert result.returncode == 1
+    assert "bad.jpg" in result.stderr
+    assert "2 of 4" in result.stdout
+    assert (here / "results.csv").read_text(encoding="utf-8").count(OLDER) == 2
+    for file in here.iterdir():
+        assert (there / file.name).read_bytes() == file.read_bytes()
+    assert len(list(there.iterdir())) == len(list(here.iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--url", "http://127.0.0.1:9"], "refused"),
+        (["--url", "nowhere"], "nowhere"),
+        (["--url", "http://127.0.0.1:9", "--registry", "x"], "--registry"),
+        (["--url", "http://127.0.0.1:9", "--engine", "openvino"], "--engine"),
+    ],
+)
+def test_a_service_that_cannot_be_used_is_named(tmp_path: Path, arguments: list[str], named: str) -> None:
+    (tmp_path / "eye.jpg").write_bytes(EYE)
+    result = run("segment", tmp_path / "eye.jpg", "--out", tmp_path / "out", *arguments)
+    assert result.returncode != 0
+    assert named in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_versions_names_what_is_wrong(registry: Path) -> None:

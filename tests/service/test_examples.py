@@ -13,8 +13,8 @@ from service.problems import ANSWERS
 from tests.renew_examples import EYE
 from tests.renew_examples import examples as made_anew
 from tests.service.conftest import encode
-from tests.service.test_bad_input import URL, bitmap_header
 from tests.service.test_bad_input import EYE as PHOTOGRAPH
+from tests.service.test_bad_input import URL, bitmap_header
 
 RENEW = "run `python -m tests.renew_examples`"
 JPEG = {"content-type": "image/jpeg"}

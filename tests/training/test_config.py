@@ -67,3 +67,33 @@ def test_leaving_out_names_the_preset_and_marks_the_source():
     assert "drishti-gs1" in preset.name
     with pytest.raises(InvalidConfiguration, match="elsewhere"):
         leave_out_sources(preset, ("elsewhere",))
+
+
+def test_a_source_may_name_a_public_layout_which_brings_its_terms(tmp_path):
+    (tmp_path / "a.toml").write_text(
+        SMALL + '[[sources]]\nname = "hospital"\nlayout = "papila"\noptions = { expert = "2" }\n'
+        '[[sources]]\nname = "mine"\nlayout = "papila"\nterms = "agreed by letter"\n'
+    )
+    sources = read_preset(str(tmp_path / "a.toml")).sources
+    assert sources[0].layout == "folder"
+    assert (sources[1].options, sources[1].terms) == ({"expert": "2"}, "CC BY 4.0")
+    assert "Kovalyk" in sources[1].citation
+    assert sources[2].terms == "agreed by letter"
+
+
+def test_unknown_layouts_and_choices_are_named_at_once(tmp_path):
+    (tmp_path / "a.toml").write_text(
+        SMALL + '[[sources]]\nname = "b"\nlayout = "papyrus"\n'
+        '[[sources]]\nname = "c"\nlayout = "drishti-gs1"\nellipses = "d.csv"\n'
+        'options = { experts = "5", colour = "red" }\n'
+    )
+    with pytest.raises(InvalidConfiguration) as caught:
+        read_preset(str(tmp_path / "a.toml"))
+    for text in (
+        "sources[1].layout",
+        "papyrus",
+        "sources[2].options.experts",
+        "sources[2].options.colour",
+        "sources[2].ellipses",
+    ):
+        assert text in str(caught.value)

@@ -67,6 +67,7 @@ def read_source(folder: Path, name: str, part: str = "all") -> list[Example]:
         annotations = folder / ANNOTATIONS[each]
         masks = {path.stem: path for path in annotations.rglob("*.bmp") if MASKS in path.parts}
         for image in listing.photographs(parts[each], r"[gnVT]\d{4}"):
-            mask = masks.get(image.stem, annotations / MASKS / f"{image.stem}.bmp")
+            group = image.parent.relative_to(parts[each])  # as in the official layout, for the name of a missing mask
+            mask = masks.get(image.stem, annotations / MASKS / group / f"{image.stem}.bmp")
             listing.add(image, RefugeMask(mask), "full")
     return listing.examples()

@@ -110,7 +110,7 @@ def test_several_corrected_photographs_are_saved_together(page: Page, tmp_path: 
         press(page, "ArrowUp", 3)
         page.click("#done")
         page.click("[data-go=all]")
-    expect(page.locator(".photographs .mine")).to_have_count(2)
+    expect(page.locator("td.state .mine")).to_have_count(2)
     with zipfile.ZipFile(saved(page, "#training")) as opened:
         opened.extractall(tmp_path)
     examples = read_source(tmp_path, "corrected")
