@@ -1,6 +1,6 @@
 """From `cupdisc serve` to the first answer, then one photograph again and again: what of it is decoding and network.
 
-Prints Markdown. The photograph is the bundled example enlarged to 2000 × 1750, as JPEG.
+Prints Markdown. The photograph is the bundled example, enlarged and cut to 2000 × 1750, as JPEG.
 """
 
 import io
@@ -34,7 +34,13 @@ def main() -> None:
     photograph = enlarged()
     command = [str(Path(sys.executable).with_name("cupdisc")), "serve", "--port", "0"]
     started = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     try:
         address = listening(process)
         first_body = post(address, photograph)
@@ -68,9 +74,10 @@ def main() -> None:
 
 
 def enlarged() -> bytes:
-    """The example as a JPEG of 2000 × 1750 pixels."""
+    """The example as a JPEG of 2000 × 1750 pixels, top and bottom cut off."""
     file = io.BytesIO()
-    Image.open(EXAMPLE).convert("RGB").resize((2000, 1750), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    whole = Image.open(EXAMPLE).convert("RGB").resize((2000, 2000), Image.Resampling.BICUBIC)
+    whole.crop((0, 125, 2000, 1875)).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 

@@ -61,7 +61,7 @@ def load(saved_model: Path, engine: str = "auto", precision: str = "auto", threa
     if not (saved_model / "saved_model.pb").is_file():
         raise CorruptVersion(f"{saved_model.name}/saved_model.pb is missing")
     if engine == "openvino":
-        return _OpenVINOEngine(saved_model, precision, threads or _usable_cores())
+        return _OpenVINOEngine(saved_model, precision, threads or usable_cores())
     return _TensorFlowEngine(saved_model, precision, threads)
 
 
@@ -71,6 +71,11 @@ def is_installed(engine: str) -> bool:
         return importlib.util.find_spec(engine) is not None
     except ValueError:  # a module without a spec, or one barred from being imported
         return False
+
+
+def precisions(engine: str) -> tuple[str, ...]:
+    """What an installed engine of ENGINES can compute in on this machine; the last is what "auto" takes."""
+    return ("f32", "bf16") if engine == "openvino" and _has_bf16(import_openvino().Core()) else ("f32",)
 
 
 def import_openvino() -> ModuleType:
@@ -113,10 +118,9 @@ class _OpenVINOEngine:
     def __init__(self, saved_model: Path, precision: str, threads: int) -> None:
         openvino = import_openvino()
         core = openvino.Core()
-        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # only where the CPU computes in it
         if precision == "auto":
-            precision = "bf16" if has_bf16 else "f32"
-        elif precision == "bf16" and not has_bf16:
+            precision = "bf16" if _has_bf16(core) else "f32"
+        elif precision == "bf16" and not _has_bf16(core):
             raise InvalidConfiguration("precision='bf16': this CPU has no bf16 instructions")
         try:
             network = core.read_model(saved_model)
@@ -181,7 +185,12 @@ class _TensorFlowEngine:
         return result
 
 
-def _usable_cores() -> int:
+def _has_bf16(core: Any) -> bool:
+    """Whether the CPU computes in it, not whether it could be emulated."""
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def usable_cores() -> int:
     """Cores that this process may run on: a container's or `taskset`'s share, not the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""The command `cupdisc`: serve, segment files, list versions."""
+"""The command `cupdisc`: serve, segment files, list versions, examine the installation."""
 
 import contextlib
 import copy
@@ -10,6 +10,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 from uvicorn.config import LOGGING_CONFIG
@@ -21,6 +22,7 @@ from model.segmenter import Segmenter
 from service.app import create_app
 from service.calls import Choices
 from service.client import Client
+from service.doctor import examine
 from service.files import TABLE, segment_here, write_results
 from service.settings import Settings
 
@@ -123,6 +125,22 @@ def versions(registry: Registry = None) -> None:
         raise _fail(str(error)) from None
     out.print(table)
     raise typer.Exit(1 if unusable else 0)
+
+
+@app.command()
+def doctor(registry: Registry = None, version: Version = None, engine: Engine = None) -> None:
+    """Is everything in order? Installation, engines, versions, speed. The exit code is 1 where something is broken."""
+    settings = _settings(registry=registry, version=version, engine=engine)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    colours = {"good": "green", "absent": "dim", "broken": "red"}
+    broken = 0
+    with err.status("Examining"):
+        for check in examine(settings):
+            broken += check.state == "broken"
+            table.add_row(f"[{colours[check.state]}]{check.state}[/]", check.name, escape(check.found))
+    out.print(table)
+    out.print(f"{broken} broken" if broken else "ready to work", style="red" if broken else "green", highlight=False)
+    raise typer.Exit(1 if broken else 0)
 
 
 def _settings(**given: str | None) -> Settings:

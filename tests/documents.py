@@ -98,7 +98,7 @@ class Desk:
         elif block.title == PRINTS:
             parts = [re.escape(part) for part in _evenly_spaced(block.text).split(ANYTHING)]
             printed = self.printed.strip()
-            assert re.fullmatch(".*".join(parts), _evenly_spaced(printed)), (
+            assert re.fullmatch(".*".join(parts), _evenly_spaced(printed), re.DOTALL), (
                 f"{place} promises\n{block.text}\nnot\n{printed}"
             )
         elif block.language == "bash" and SERVES.fullmatch(block.text.strip().splitlines()[-1]):

@@ -50,8 +50,8 @@ export const EYES = { right: "Right eye", left: "Left eye", unknown: "Eye not to
 export const SECTORS = {
   superior: "Superior",
   inferior: "Inferior",
-  left: "Left in the picture",
-  right: "Right in the picture",
+  left: "Picture left",
+  right: "Picture right",
   temporal: "Temporal",
   superotemporal: "Superotemporal",
   superonasal: "Superonasal",

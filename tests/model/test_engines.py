@@ -47,6 +47,13 @@ def test_bf16_is_what_runs_and_stays_close(saved_model: Path) -> None:
     assert 0 < difference < 0.02  # 0 would mean that bf16 did not run
 
 
+def test_precisions_are_those_that_load(saved_model: Path) -> None:
+    for name in engines.ENGINES:
+        for precision in engines.precisions(name):
+            assert engines.load(saved_model, name, precision).precision == precision
+        assert engines.load(saved_model, name).precision == engines.precisions(name)[-1]
+
+
 def test_auto_takes_openvino_and_the_precision_of_the_cpu(saved_model: Path) -> None:
     engine = engines.load(saved_model)
     assert engine.name == "openvino"

@@ -15,7 +15,7 @@ from model import artefact
 from model.errors import InvalidConfiguration, VersionNotFound
 from service.app import create_app
 from service.problems import Problem
-from service.schemas import SegmentationAnswer, VersionDetail, VersionList
+from service.schemas import MeasurementAnswer, Outlines, SegmentationAnswer, VersionDetail, VersionList
 from service.settings import Settings
 from tests.service.conftest import EYE
 
@@ -141,6 +141,7 @@ def test_every_error_in_the_documentation_has_an_example(client: TestClient) -> 
     ("path", "method", "schema"),
     [
         ("/v1/segmentations", "post", SegmentationAnswer),
+        ("/v1/measurements", "post", MeasurementAnswer),
         ("/v1/versions", "get", VersionList),
         ("/v1/versions/{version}", "get", VersionDetail),
     ],
@@ -150,6 +151,18 @@ def test_worked_examples_fit_their_schemas(client: TestClient, path: str, method
     for example in operation["responses"]["200"]["content"]["application/json"]["examples"].values():
         schema.model_validate(example["value"])
         assert set(example["value"]) == set(schema.model_fields)
+
+
+def test_operations_have_names_and_tags_for_generated_clients(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert names == ["segment", "measure", "list_versions", "get_version", "check_live", "check_ready"]
+    assert {tag["name"] for tag in document["tags"]} == {tag for operation in operations for tag in operation["tags"]}
+    assert all(operation["description"] for operation in operations)
+    body = document["paths"]["/v1/measurements"]["post"]["requestBody"]["content"]["application/json"]
+    for example in body["examples"].values():
+        Outlines.model_validate(example["value"])
 
 
 def test_the_documents_references_lead_somewhere(client: TestClient) -> None:

@@ -150,9 +150,7 @@ def test_the_eye_is_read_from_the_name_only_where_it_is_told(page: Page, name: s
 def test_the_rims_sectors_are_named_once_the_eye_is_told(page: Page) -> None:
     give_and_wait(page, photograph())
     sectors = page.locator(".rim tbody th")
-    expect(sectors).to_have_text(
-        ["Right in the picture", "Superior", "Left in the picture", "Inferior"], use_inner_text=True
-    )
+    expect(sectors).to_have_text(["Picture right", "Superior", "Picture left", "Inferior"], use_inner_text=True)
     page.locator("#eye-right").check()
     expect(sectors).to_have_count(6)
     expect(page.locator(".rim")).to_contain_text("Inferotemporal")
