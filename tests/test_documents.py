@@ -82,7 +82,13 @@ def test_a_wrong_page_is_noticed(tmp_path: Path):
             desk.run(block("text", "one 3\n", "prints"))
         desk.run(block("bash", 'echo \'{"a": [1, null], "timings_ms": 3}\'\n'))
         desk.run(block("json", '{"a": [1, null], "timings_ms": 9}\n'))
-        for wrong in ('{"a": [1, 0]}', '{"a": [1.5, null], "timings_ms": 9}', '{"timings_ms": 9}'):
+        desk.run(block("json", '{"a": ["…", null], "…": "and so on"}\n'))
+        for wrong in (
+            '{"a": [1, 0]}',
+            '{"b": 1, "…": "…"}',
+            '{"a": [1.5, null], "timings_ms": 9}',
+            '{"timings_ms": 9}',
+        ):
             with pytest.raises(AssertionError):
                 desk.run(block("json", wrong))
 
