@@ -116,11 +116,11 @@ def _rim() -> bytes:
         tint[part] = (*matplotlib.colormaps["Set2"](number)[:3], 0.75)
     axis.imshow(tint)
     _outlines(axis)
-    reach = 0.62 * max(disc.box.width, disc.box.height)
+    reach = 0.58 * max(disc.box.width, disc.box.height)
     for name, (first, last) in biomarkers.SECTORS.items():
         middle = np.radians((first + last) / 2)
-        place = (x + 1.05 * reach * np.cos(middle), y - 1.05 * reach * np.sin(middle))
-        axis.text(*place, name, ha="center", va="center", color="white", fontsize=7.5)
+        place = (x + reach * np.cos(middle), y - 1.05 * reach * np.sin(middle))
+        axis.text(*place, name, ha="left" if np.cos(middle) > 0 else "right", va="center", color="white", fontsize=8)
     return _png(figure)
 
 
