@@ -11,6 +11,7 @@ PORT ?= 8000
 install: .venv/installed  ## the virtual environment, from the pinned and hashed requirements
 
 .venv/installed: requirements/dev.txt pyproject.toml
+	@echo "installing into .venv: about a minute, 2.5 GB"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
