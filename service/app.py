@@ -46,7 +46,8 @@ def create_app(settings: Settings, registry: LocalRegistry | None = None) -> Fas
     app.include_router(routes.router)
     page.install(app)
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]))
-    app.add_route("/docs", _docs, include_in_schema=False)
+    for path in ("/docs", "/docs/"):
+        app.add_route(path, _docs, include_in_schema=False)
     problems.install(app)
     openapi.install(app)
     return app

@@ -58,7 +58,7 @@ def write_card(manifest: Manifest) -> str:
         *(_source_row(row) for row in manifest.sources),
         "",
         "Held out: photographs that no network saw, from a source of which others were seen. Left out: a source of",
-        "which nothing was seen. Left out of another run: the recipe trained once more without that source",
+        "which nothing was seen. Left out of another run: nearly the same recipe trained once more without that source",
         "(`training/left_out` says how); it tells best what to expect of a new camera and clinic.",
         "",
         "## Figures",

@@ -18,7 +18,6 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from model.errors import CupDiscError, InvalidConfiguration
 from model.registry import LocalRegistry, open_registry
-from training.config import read_preset
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make new versions from annotated photographs.")
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -33,6 +32,7 @@ def sources(
     data: Data = DATA,
 ) -> None:
     """Read every source of a preset, print what it holds, and name every file that is missing or odd."""
+    from training.config import read_preset
     from training.inventory import sources_table, survey
     from training.sources.example import InvalidSource
 
@@ -54,6 +54,7 @@ def duplicates(
     data: Data = DATA,
 ) -> None:
     """Find near-duplicate photographs across sources and splits; a leak is one that trains while its copy judges."""
+    from training.config import read_preset
     from training.duplicates import duplicates_table, find_duplicates
     from training.split import read_splits
 
@@ -78,7 +79,7 @@ def train(
     """Train locator and segmenter; the same command goes on after an interruption."""
     import dataclasses
 
-    from training.config import leave_out_sources
+    from training.config import leave_out_sources, read_preset
     from training.run import save_run, train_run
 
     chosen = leave_out_sources(read_preset(preset), tuple(leave_out or ()))
@@ -135,6 +136,7 @@ def evaluate(
 ) -> None:
     """Run a version on annotated photographs, end to end, and print the figures per source."""
     from model.segmenter import Segmenter
+    from training.config import read_preset
     from training.evaluate import evaluate as run_evaluation
     from training.evaluate import summarise, write_csv
     from training.publish import metrics_table
