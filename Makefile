@@ -41,7 +41,7 @@ docs: install  ## the documentation site, into site/
 
 requirements:  ## pin anew; needs uv
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --upgrade \
-	  --custom-compile-command "make requirements" --extra training --group dev pyproject.toml -o requirements/dev.txt
+	  --custom-compile-command "make requirements" --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 	  --custom-compile-command "make requirements" -c requirements/dev.txt pyproject.toml -o requirements/service.txt
 
