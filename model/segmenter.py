@@ -70,7 +70,8 @@ class Segmentation:
     Regions, ratios and confidences are None where the photograph does not give them; `gradable` says whether the ratio
     may be read, `reasons` (of `REASONS`) why not. `distance_from_training` is 1 for a typical training photograph,
     `sharpness` likewise, None where no region was found. `timings_ms` holds locate, segment and
-    measure; a batch's network time is shared evenly.
+    measure; a batch's network time is shared evenly. `roi` and `probabilities`, (S, S, 2) of disc and cup on its grid,
+    are for evaluation too; None where no region was found.
     """
 
     drawn: np.ndarray
@@ -89,6 +90,8 @@ class Segmentation:
     distance_from_training: float
     sharpness: float | None
     timings_ms: dict[str, float]
+    roi: Frame | None = None
+    probabilities: np.ndarray | None = None
 
     @property
     def label_mask(self) -> np.ndarray:
@@ -261,6 +264,8 @@ class Segmenter:
             distance_from_training=work.distance,
             sharpness=work.sharpness,
             timings_ms={**shared, "measure": (time.perf_counter() - started) * 1000},
+            roi=work.roi,
+            probabilities=work.probabilities,
         )
 
 

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.images import Limits
 from model.registry import LocalRegistry, open_registry
-from service import openapi, page, problems, routes, uploads
+from service import observability, openapi, page, problems, routes, uploads
 from service.settings import Settings
 from service.versions import LiveVersions
 
@@ -38,12 +38,15 @@ def create_app(settings: Settings, registry: LocalRegistry | None = None) -> Fas
     )
     limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     app.state.limits = limits
+    app.state.metrics = observability.Metrics()
     app.state.live = LiveVersions(registry or open_registry(settings.registry), settings)
     app.state.workers = anyio.CapacityLimiter(settings.max_parallel)
     body_limit = limits.max_bytes + uploads.FORM_OVERHEAD
     app.add_middleware(uploads.BoundedUploads, max_bytes=body_limit, timeout_s=settings.upload_timeout_s)
+    app.add_middleware(observability.Observed, metrics=app.state.metrics)
     app.add_middleware(HeadAsGet)
     app.include_router(routes.router)
+    app.include_router(observability.router)
     page.install(app)
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]))
     for path in ("/docs", "/docs/"):

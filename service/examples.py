@@ -31,3 +31,9 @@ MEASUREMENTS = {
 VERSIONS = {"versions": _shown("versions", "One version")}
 VERSION = {"version": _shown("version", "Manifest and card are shortened here")}
 HEALTH = {"ok": {"summary": "In good health", "value": {"status": "ok"}}}
+METRICS = {
+    "shortened": {
+        "summary": "Shortened",
+        "value": '# TYPE cupdisc_answers_total counter\ncupdisc_answers_total{gradable="true",version="2026.1.1"} 3.0\n',
+    }
+}

@@ -138,9 +138,10 @@ def evaluate(
     from model.segmenter import Segmenter
     from training.config import read_preset
     from training.evaluate import evaluate as run_evaluation
-    from training.evaluate import summarise, write_csv
+    from training.evaluate import write_csv
     from training.publish import metrics_table
     from training.split import read_splits
+    from training.summary import summarise
 
     splits = read_splits(read_preset(preset), data)
     unknown = set(sources or ()) - set(splits)
@@ -156,7 +157,7 @@ def evaluate(
     console.print(f"{segmenter.name} {segmenter.version}, {segmenter.engine} {segmenter.precision}")
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("photographs", total=len(examples))
-        results = run_evaluation(segmenter, examples, lambda _: progress.advance(task))
+        results = run_evaluation(segmenter, examples, lambda: progress.advance(task))
     figures = summarise(results, "all" if everything else "held out")
     console.print(metrics_table(figures))
     if out is not None:

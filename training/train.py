@@ -19,7 +19,7 @@ from training import checkpoint
 from training.augment import plain_sample
 from training.batches import batches
 from training.config import NetworkConfig
-from training.losses import dice_and_cross_entropy, dice_of_channel
+from training.losses import LOSSES, dice_of_channel
 from training.views import View
 
 SETTLING_BATCHES = 100  # forward passes that settle batch normalisation on the averaged weights
@@ -114,7 +114,7 @@ def _compile(model: keras.Model, config: NetworkConfig) -> None:
     average: dict[str, Any] = {"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, global_clipnorm=5.0, **average)
     metrics = [dice_of_channel(i, output) for i, output in enumerate(config.network.outputs)]
-    model.compile(optimizer=optimizer, loss=dice_and_cross_entropy, metrics=metrics, jit_compile=False)
+    model.compile(optimizer=optimizer, loss=LOSSES[config.loss], metrics=metrics, jit_compile=False)
 
 
 def _finish(

@@ -20,10 +20,11 @@ from tests.trained import small_preset, write_data
 from training.batches import batches
 from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
-from training.evaluate import evaluate, read_csv, summarise, write_csv
+from training.evaluate import evaluate, read_csv, write_csv
 from training.run import Trained, load_run, train_run
 from training.sources.folder import read_source
 from training.split import read_splits, split_source
+from training.summary import summarise
 
 QUIET = Console(quiet=True)
 

@@ -63,6 +63,7 @@ class Example:
     cup_annotated: bool
     view: Literal["full", "crop"]
     left_half: bool = False  # of a stereo pair side by side: only the left one is the photograph
+    glaucoma: bool | None = None  # the clinic's diagnosis, where the data set tells it; never trained on
 
     def read_photograph(self) -> np.ndarray:
         """(H, W, 3) uint8, upright RGB.
