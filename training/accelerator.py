@@ -1,7 +1,7 @@
 """Where the networks train: all cores of a TPU, all GPUs, or the CPU, under Keras on JAX or on TensorFlow.
 
-Several devices split every batch evenly; each holds a copy of the network, and the gradients are summed before the step,
-so that the step is that of one device with the whole batch.
+Several devices split every batch evenly. Each holds a copy of the network, and gradients are summed before the step, so
+that the step is that of one device with the whole batch.
 """
 
 import contextlib
@@ -48,42 +48,68 @@ class Accelerator:
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
-        """Networks are built, compiled and trained inside."""
+        """Networks are built, compiled, given weights and read out inside."""
         with contextlib.nullcontext() if self._strategy is None else _scope_of(self._strategy):
             yield
 
-    def synchronise(self, model: keras.Model) -> None:
-        """Let batch normalisation see the whole batch, not one device's share. Call before the first step.
+    def adapt(self, model: keras.Model) -> None:
+        """Make a compiled network ready for these devices: call once, inside `scope`, before its first step.
 
-        JAX does so by itself: its step is written for the whole batch.
+        Batch normalisation sees the whole batch, not one device's share. JAX does so by itself: its step is written for
+        the whole batch.
         """
+        model.optimizer.build(model.trainable_variables)
+        if not self._shares:
+            return
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = self.backend == "tensorflow" and self.count > 1
+                layer.synchronized = True
+        # Keras makes the variables of loss and metrics at their first use, which must not be inside a device's share
+        nothing = np.zeros((1, *model.output_shape[1:]), np.float32)
+        model.compute_loss(nothing, nothing, nothing)
+        model.compute_metrics(nothing, nothing, nothing)
+        model.reset_metrics()
 
-    def share(self, *arrays: np.ndarray) -> tuple[Any, ...]:
-        """Batches as `train_on_batch` wants them: each device's share under TensorFlow; Keras on JAX splits by itself.
+    def step(self, model: keras.Model, images: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        """One training step; loss and metrics of this batch.
 
         Raises:
-            InvalidConfiguration: they cannot be split evenly.
+            InvalidConfiguration: the batch cannot be split evenly.
         """
-        for array in arrays:
-            self.check_batch(len(array))
-        if self.backend == "jax" or self.count == 1:
-            return arrays
-        return tuple(self._split(array) for array in arrays)
+        self.check_batch(len(images))
+        with self.scope():
+            values: dict[str, float] = model.train_on_batch(*self._shared(images, targets), return_dict=True)
+        return values
+
+    def predict(self, model: keras.Model, images: np.ndarray, batch: int) -> np.ndarray:
+        """(N, S, S, C) float32 of N ≥ 1 images, always `batch` at a time, the last ones filled up, so in one shape."""
+        batch += -batch % self.count
+        answers = []
+        for first in range(0, len(images), batch):
+            some = images[first : first + batch]
+            filled = np.concatenate([some, np.zeros((batch - len(some), *some.shape[1:]), some.dtype)])
+            with self.scope():
+                answers.append(model.predict_on_batch(*self._shared(filled))[: len(some)])
+        return np.concatenate(answers)
 
     def check_batch(self, size: int) -> None:
         """Every device must get as many photographs as the next. Raises InvalidConfiguration."""
         if size % self.count:
             raise InvalidConfiguration(f"batch_size={size}: must be a multiple of the {self.count} devices")
 
-    def _split(self, array: np.ndarray) -> Any:
-        import tensorflow as tf
+    @property
+    def _shares(self) -> bool:
+        """Whether batches are split here; Keras on JAX splits them by itself."""
+        return self.backend == "tensorflow" and self.count > 1
 
+    def _shared(self, *arrays: np.ndarray) -> tuple[Any, ...]:
+        return tuple(map(self._split, arrays)) if self._shares else arrays
+
+    def _split(self, array: np.ndarray) -> Any:
+        tensorflow = engines.import_tensorflow()
         parts = np.split(array, self.count)
         return self._strategy.experimental_distribute_values_from_function(
-            lambda context: tf.convert_to_tensor(parts[context.replica_id_in_sync_group])
+            lambda context: tensorflow.convert_to_tensor(parts[context.replica_id_in_sync_group])
         )
 
 
@@ -128,10 +154,9 @@ def _find_jax(kind: str) -> Accelerator | None:
         return None
     if jax.process_count() > 1:
         raise InvalidConfiguration("training runs on one machine; this JAX is spread over several")
+    bf16 = kind == "tpu"  # not on CPUs, where XLA's bf16 is no faster
     if kind == "gpu":
         bf16 = _capability(devices[0].compute_capability) >= BF16_CAPABILITY
-    else:
-        bf16 = kind == "tpu"  # XLA on CPUs gains nothing from bf16
     strategy = None
     if len(devices) > 1 or kind != jax.default_backend():
         strategy = keras.distribution.DataParallel(devices=keras.distribution.list_devices(kind))

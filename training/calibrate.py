@@ -121,5 +121,7 @@ def coverage_on_new_sources(left_out: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def _errors_by_source(results: Sequence[Result]) -> dict[str, list[float]]:
-    by_source = {name: vertical_errors([r for r in results if r.source == name]) for name in {r.source for r in results}}
+    by_source = {
+        name: vertical_errors([r for r in results if r.source == name]) for name in {r.source for r in results}
+    }
     return {name: errors.tolist() for name, errors in sorted(by_source.items()) if errors.size}

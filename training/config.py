@@ -86,9 +86,11 @@ class Preset:
         return dataclasses.asdict(self)
 
 
-def read_preset(name: str) -> Preset:
+def read_preset(name: str, base: Preset | None = None) -> Preset:
     """A preset by the name of a bundled one, or by the path of a TOML file.
 
+    Args:
+        base: gives what the file leaves out, save for its sources.
     Raises:
         InvalidConfiguration: unknown file, no TOML, unknown keys or impossible values; all of them are named.
     """
@@ -98,9 +100,27 @@ def read_preset(name: str) -> Preset:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidConfiguration(f"{path}: {error}") from error
     try:
-        return preset_from_dict({"name": path.stem, **values})
+        return preset_from_dict(_over(base, {"name": path.stem, **values}))
     except InvalidConfiguration as error:
         raise InvalidConfiguration("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+
+
+def _over(base: Preset | None, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a file over those of `base`, without its sources."""
+    if base is None:
+        return values
+    below = base.as_dict()
+    for table in (below, below["locator"], below["segmenter"]):
+        del table["sources"]
+    return _merge(below, values)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merge(below[key], value) if isinstance(below.get(key), dict) and isinstance(value, dict) else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def preset_from_dict(values: dict[str, Any]) -> Preset:

@@ -33,7 +33,10 @@ def log_dice(target: Any, prediction: Any) -> Any:
 
 
 def focal(target: Any, prediction: Any) -> Any:
-    """Mean cross-entropy in which a pixel counts by the square of how wrong it is (Lin et al. 2017, arXiv:1708.02002)."""
+    """Mean cross-entropy in which a pixel counts by the square of how wrong it is.
+
+    Source: Lin et al. 2017, arXiv:1708.02002.
+    """
     known, target, prediction = _known(target, prediction)
     wrong = ops.abs(target - prediction) ** FOCUS
     return _over_known(_mean(wrong * _cross_entropy(target, prediction)), known)

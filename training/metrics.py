@@ -115,9 +115,7 @@ def roc_area(scores: Sequence[float], positive: Sequence[bool]) -> tuple[float, 
         return None
     wins = (first[:, None] > second) + 0.5 * (first[:, None] == second)
     random = np.random.default_rng(1)
-    shares = [
-        random.multinomial(size, np.full(size, 1 / size), RESAMPLES) / size for size in (first.size, second.size)
-    ]
+    shares = [random.multinomial(size, np.full(size, 1 / size), RESAMPLES) / size for size in (first.size, second.size)]
     areas = np.einsum("ri,ij,rj->r", shares[0], wins, shares[1], optimize=True)
     return float(wins.mean()), *_middle(areas, 0.95)
 

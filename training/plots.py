@@ -40,7 +40,7 @@ def dice_distributions(results: Sequence[Result]) -> str:
             values = [value for r in results if r.source == source and (value := getattr(r, name)) is not None]
             if values:
                 jitter = np.random.default_rng(place).uniform(-0.28, 0.28, len(values))
-                axes.plot(place + jitter, values, "o", ms=2.5, alpha=0.5, mew=0, color=_colour(sources, source))
+                axes.plot(place + jitter, values, "o", ms=2.5, alpha=0.5, mew=0, color=_colour(results, source))
                 axes.boxplot(values, positions=[place], widths=0.62, showfliers=False, medianprops={"color": "black"})
         axes.set_xticks(range(len(sources)), sources, rotation=20, ha="right")
         axes.set_xlim(-0.6, len(sources) - 0.4)
@@ -59,13 +59,15 @@ def bland_altman(results: Sequence[Result]) -> str:
         mine = [r for r in results if r.source == source and r.vertical_error is not None]
         errors = np.array([r.vertical_error for r in mine], float)
         truth = np.array([r.vertical_truth for r in mine], float)
-        axes.plot(truth + errors / 2, errors, "o", ms=3, alpha=0.6, mew=0, color=_colour(sources, source))
+        axes.plot(truth + errors / 2, errors, "o", ms=3, alpha=0.6, mew=0, color=_colour(results, source))
         bias, spread = float(errors.mean()), 1.96 * float(errors.std(ddof=1)) if errors.size > 1 else 0.0
         axes.axhline(0, color="black", lw=0.6)
         axes.axhline(bias, color="#333333", lw=1.2)
         for limit in (bias - spread, bias + spread):
             axes.axhline(limit, color="#333333", lw=0.9, ls="--")
-        axes.set_title(f"{source}, n = {len(mine)}\nbias {bias:+.3f}, limits {bias - spread:+.2f} to {bias + spread:+.2f}")
+        axes.set_title(
+            f"{source}, n = {len(mine)}\nbias {bias:+.3f}, limits {bias - spread:+.2f} to {bias + spread:+.2f}"
+        )
         axes.set_xlim(0, 1)
         reach = max(0.35, float(np.abs(errors).max()) * 1.05)
         axes.set_ylim(-reach, reach)
@@ -88,7 +90,9 @@ def pixel_calibration(results: Sequence[Result]) -> str:
                 error = float(expected_calibration_error(table))
                 pixels, said, right = table[table[:, 0] >= FEW_PIXELS].T
                 label = f"{source}: error {error:.3f}"
-                axes.plot(said / pixels, right / pixels, "o-", ms=3, lw=1.2, color=_colour(sources, source), label=label)
+                axes.plot(
+                    said / pixels, right / pixels, "o-", ms=3, lw=1.2, color=_colour(results, source), label=label
+                )
         axes.set_title(("disc", "cup")[channel])
         axes.set_xlabel("probability of the pixel")
         axes.set_ylabel("share annotated")
@@ -109,10 +113,12 @@ def risk_and_coverage(results: Sequence[Result]) -> str:
             risk = errors_by_coverage(mine)
             share = np.arange(1, risk.size + 1) / risk.size
             shown = slice(max(4, risk.size // 10) - 1, None)
-            axes.plot(share[shown], risk[shown], lw=1.4, color=_colour(sources, source), label=f"{source}, n = {len(mine)}")
+            axes.plot(
+                share[shown], risk[shown], lw=1.4, color=_colour(results, source), label=f"{source}, n = {len(mine)}"
+            )
             good = [abs(r.vertical_error or 0.0) for r in mine if r.gradable]
             if good:
-                axes.plot(len(good) / len(mine), np.mean(good), "x", ms=8, mew=2, color=_colour(sources, source))
+                axes.plot(len(good) / len(mine), np.mean(good), "x", ms=8, mew=2, color=_colour(results, source))
         axes.set_xlabel("share of the photographs answered, those with the surest cups first")
         axes.set_ylabel("vCDR mean abs. error")
         axes.set_ylim(bottom=0)
@@ -131,7 +137,7 @@ def interval_coverage(results: Sequence[Result], promised: float, new_sources: S
         new_sources: rows of `calibrate.coverage_on_new_sources`.
     """
     rows = [
-        (source, sum(hits), len(hits), _colour(_sources(results), source))
+        (source, sum(hits), len(hits), _colour(results, source))
         for source in _sources(results)
         if (hits := covered([r for r in results if r.source == source]))
     ]
@@ -174,5 +180,6 @@ def _sources(results: Sequence[Result]) -> list[str]:
     return sorted({r.source for r in results})
 
 
-def _colour(sources: Sequence[str], source: str) -> str:
-    return COLOURS[sources.index(source) % len(COLOURS)]
+def _colour(results: Sequence[Result], source: str) -> str:
+    """One colour for a source in all figures of the same results."""
+    return COLOURS[_sources(results).index(source) % len(COLOURS)]

@@ -1,4 +1,4 @@
-"""A trained run → a version: exported, evaluated on held-out photographs, calibrated, compared, described, published."""
+"""A trained run → a version: exported, evaluated on held-out photographs, calibrated, compared, described."""
 
 import dataclasses
 import json
@@ -46,6 +46,7 @@ class Registry(Protocol):
     """What publishing asks of a registry: a folder or Cloud Storage, as `model.registry` opens them."""
 
     def aliases(self) -> dict[str, str]: ...
+    def next_version(self, year: int, month: int) -> str: ...
     def open(self, name: str) -> Artefact: ...
     def publish(self, staged: Path, alias: str | None = None) -> Artefact: ...
     def set_alias(self, alias: str, version: str, expected: str | None) -> None: ...
@@ -88,6 +89,7 @@ def stage_version(
             "seconds": {name: round(value) for name, value in trained.seconds.items()},
             "device": facts.device,
             "command": facts.command,
+            "from": trained.origin,  # name and digest; empty where training began with random weights
         },
         files={},
     )
@@ -124,7 +126,9 @@ def stage_version(
         write_csv(left_out, report / "left_out_of_another_run.csv")
     (report / "metrics.json").write_text(json.dumps(manifest.metrics, indent=1) + "\n", encoding="utf-8")
     # no photograph in it: a version travels farther than the photographs' terms allow
-    write_report(report / "report.html", f"{NAME} {facts.version}", [*results, *not_seen], metrics, manifest.calibration)
+    write_report(
+        report / "report.html", f"{NAME} {facts.version}", [*results, *not_seen], metrics, manifest.calibration
+    )
     (folder / "card.md").write_text(write_card(manifest), encoding="utf-8")
     return artefact.write(folder, manifest), [*results, *not_seen]
 

@@ -1,7 +1,8 @@
 """An evaluation as one HTML file that needs nothing else: figures, refusals and, where asked for, the worst answers."""
 
 import base64
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from model.retina import Frame, square_around
 from model.segmenter import Segmenter
 from training import plots
 from training.calibrate import COVERAGE
-from training.evaluate import Result
+from training.config import Preset
+from training.evaluate import Result, write_csv
+from training.judging import Judged
 from training.sources.example import Example
 
 WORST = 12
@@ -47,6 +50,46 @@ ROWS = (  # figure of `summary.summarise`, its name for people, its format
 )
 
 
+def write_evaluation(
+    folder: Path,
+    segmenter: Segmenter,
+    preset: Preset,
+    judged: Mapping[str, Judged],
+    results: Mapping[str, Sequence[Result]],
+    figures: Sequence[dict[str, Any]],
+    photographs: bool,
+) -> None:
+    """Write photographs.csv, metrics.json and report.html into a folder.
+
+    Args:
+        preset, judged: sources by name, as `judging.choose` gives them; `results` are theirs, in the same order.
+        photographs: whether the report shows the worst answers.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    everything = [result for name in judged for result in results[name]]
+    write_csv(everything, folder / "photographs.csv")
+    (folder / "metrics.json").write_text(json.dumps(list(figures), indent=1) + "\n", encoding="utf-8")
+    pictures: list[tuple[str, str]] = []
+    shown: set[str] = set()
+    if photographs:
+        worst = sorted(zip([e for part in judged.values() for e in part.examples], everything, strict=True), key=_score)
+        pictures = [(_answer(segmenter, example), _caption(result)) for example, result in worst[:WORST]]
+        shown = {example.source for example, _ in worst[:WORST]}
+    write_report(
+        folder / "report.html",
+        f"{segmenter.name} {segmenter.version}",
+        everything,
+        figures,
+        segmenter.manifest.calibration,
+        [
+            f"version {segmenter.version}, sha256 {segmenter.digest}",
+            f"engine {segmenter.engine}, {segmenter.precision}",
+        ],
+        pictures,
+        [f"{source.name} ({source.terms or 'terms not told'})" for source in preset.sources if source.name in shown],
+    )
+
+
 def write_report(
     path: Path,
     title: str,
@@ -63,7 +106,7 @@ def write_report(
         metrics: of these results, by `summary.summarise`.
         calibration: of the version's manifest; {} where it has no interval.
         facts: lines under the title.
-        pictures: of `worst_answers`.
+        pictures: (base64 of a JPEG, caption) of the worst answers.
         terms: source and terms of the photographs that the pictures show.
     """
     environment = jinja2.Environment(
@@ -82,25 +125,17 @@ def write_report(
     path.write_text(text, encoding="utf-8")
 
 
-def worst_answers(segmenter: Segmenter, examples: Sequence[Example], results: Sequence[Result]) -> list[tuple[str, str]]:
-    """The photographs with the worst answers, as (base64 of a JPEG, caption); at most WORST, the worst first.
-
-    Args:
-        examples: in the order of their `results`.
-    """
-    order = sorted(range(len(results)), key=lambda i: _score(results[i]))
-    pictures = []
-    for i in order[:WORST]:
-        photograph = examples[i].read_photograph()
-        truth = examples[i].read_labels(photograph.shape[:2])
-        (answer,) = segmenter.segment([photograph])
-        encoded = _picture(photograph, truth, answer.drawn)
-        pictures.append((base64.b64encode(encoded).decode("ascii"), _caption(results[i])))
-    return pictures
-
-
-def _score(result: Result) -> float:
+def _score(pair: tuple[Example, Result]) -> float:
+    result = pair[1]
     return min(result.disc_dice, 1.0 if result.cup_dice is None else result.cup_dice)
+
+
+def _answer(segmenter: Segmenter, example: Example) -> str:
+    """Base64 of a JPEG: the photograph with the answer's outlines and the annotated ones."""
+    photograph = example.read_photograph()
+    truth = example.read_labels(photograph.shape[:2])
+    (answer,) = segmenter.segment([photograph])
+    return base64.b64encode(_picture(photograph, truth, answer.drawn)).decode("ascii")
 
 
 def _caption(result: Result) -> str:
@@ -147,10 +182,16 @@ def _table(metrics: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[str,
         return form.format(row[key]), " to ".join(form.format(value) for value in interval) if interval else ""
 
     table = [
-        (name, [cell(row, key, form) for row in metrics]) for key, name, form in ROWS if any(key in row for row in metrics)
+        (name, [cell(row, key, form) for row in metrics])
+        for key, name, form in ROWS
+        if any(key in row for row in metrics)
     ]
     for key, prefix, names in (
-        ("vertical_error_percentiles", "vCDR abs. error, ", {"50": "median", "90": "90th percentile", "95": "95th percentile"}),
+        (
+            "vertical_error_percentiles",
+            "vCDR abs. error, ",
+            {"50": "median", "90": "90th percentile", "95": "95th percentile"},
+        ),
         ("vertical_mae_of_the_surest", "vCDR mean abs. error, ", {"0.9": "surest 90 %", "0.5": "surest half"}),
     ):
         for part, name in names.items():
@@ -174,20 +215,20 @@ def _figures(results: Sequence[Result], calibration: dict[str, Any]) -> list[tup
         ),
         (
             "Vertical ratio against the annotation (Bland and Altman)",
-            "A line off zero is a bias: this source's annotators draw larger or smaller cups than the version does. Dashed: "
-            "the limits between which 95 % of differences lie if they are normal.",
+            "A line off zero is a bias: this source's annotators draw larger or smaller cups than the version does. "
+            "Dashed: the limits between which 95 % of differences lie if they are normal.",
             plots.bland_altman(results) if annotated else "",
         ),
         (
             "Probabilities of pixels",
-            "On the diagonal a probability means what it says. The error is the expected calibration error over all pixels "
-            "of the segmenter's region; most of them are easy, which keeps it small.",
+            "On the diagonal a probability means what it says. The error is the expected calibration error over all "
+            "pixels of the segmenter's region; most of them are easy, which keeps it small.",
             plots.pixel_calibration(results),
         ),
         (
             "Error among those that are answered",
-            "To the left only the surest answers count. A curve that rises says that confidence means something. The cross "
-            "stands where the version's own limits of what is gradable put it.",
+            "To the left only the surest answers count. A curve that rises says that confidence means something. The "
+            "cross stands where the version's own limits of what is gradable put it.",
             plots.risk_and_coverage(results),
         ),
         (

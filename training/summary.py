@@ -114,7 +114,9 @@ def _coverage(results: Sequence[Result]) -> dict[str, Any]:
     hits = covered(results)
     if not hits:
         return {}
-    widths = [r.interval_high - r.interval_low for r in results if r.interval_high is not None and r.interval_low is not None]
+    widths = [
+        r.interval_high - r.interval_low for r in results if r.interval_high is not None and r.interval_low is not None
+    ]
     return {
         "interval_coverage": round(float(np.mean(hits)), 4),
         "interval_coverage_95": _rounded(binomial_interval(sum(hits), len(hits))),

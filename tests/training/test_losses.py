@@ -45,7 +45,9 @@ def target(cup_known: bool = True) -> np.ndarray:
 
 @pytest.mark.parametrize("name", HALF_MET)
 def test_a_loss_is_what_its_formula_says(name: str):
-    assert float(np.asarray(LOSSES[name](*half_met()))[0]) == pytest.approx(HALF_MET[name], rel=2e-3)  # single precision
+    assert float(np.asarray(LOSSES[name](*half_met()))[0]) == pytest.approx(
+        HALF_MET[name], rel=2e-3
+    )  # single precision
 
 
 def test_half_probabilities_have_known_losses():

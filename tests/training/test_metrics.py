@@ -76,7 +76,7 @@ def test_without_a_mask_there_is_no_distance():
 def test_calibration_error_of_ten_pixels():
     # four pixels say 0.25, one of them is right: no gap; six say 0.95, three are right: gap 0.45
     probabilities = np.array([0.25] * 4 + [0.95] * 6)
-    truth = np.array([1, 0, 0, 0] + [1, 1, 1, 0, 0, 0], float)
+    truth = np.array([1, 0, 0, 0, 1, 1, 1, 0, 0, 0], float)
     table = reliability(probabilities, truth)
     assert table[2].tolist() == [4, 1, 1]
     assert table[9] == pytest.approx([6, 5.7, 3])

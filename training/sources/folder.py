@@ -1,8 +1,8 @@
 """A source in the project's own layout: `index.csv`, `images/<id>.jpg` (or .png), `masks/<id>.png`.
 
 `index.csv` has the columns `id, disc, cup, view`: `disc` and `cup` are 1 where annotated, `view` is `full` or `crop`. A
-mask has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cup. A column `glaucoma`, 1, 0 or empty, may
-hold the diagnosis.
+mask has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cup. A column `glaucoma` may hold the
+diagnosis: 1, 0 or empty.
 """
 
 import csv
