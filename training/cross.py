@@ -21,6 +21,7 @@ import numpy as np
 from rich.console import Console
 
 from model.errors import InvalidConfiguration
+from training.accelerator import Accelerator
 from training.calibrate import coverage_on_new_sources
 from training.config import Preset, leave_out_sources, preset_from_dict
 from training.evaluate import Result, read_csv, write_csv
@@ -31,15 +32,16 @@ from training.sources.example import digest
 from training.split import read_splits
 
 FIGURES = ("disc Dice", "cup Dice", "vCDR error")
+Recipe = tuple[tuple[str, str], ...]  # what differs from the preset: (path of a key, TOML value) of each
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the matrix. `recipe` holds what differs from the preset: (path of a key, TOML value) of each."""
+    """One run of the matrix."""
 
     sources: tuple[str, ...]  # trained on, of those that judge; in the order of their names
     seed: int
-    recipe: tuple[tuple[str, str], ...] = ()
+    recipe: Recipe = ()
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ def judging_sources(preset: Preset, wanted: Sequence[str] = ()) -> tuple[str, ..
     return names
 
 
-def recipes(choices: Sequence[str]) -> list[tuple[tuple[str, str], ...]]:
+def recipes(choices: Sequence[str]) -> list[Recipe]:
     """Every combination of `KEY=VALUE,VALUE`, such as segmenter.steps=1800,3600; one empty recipe without choices.
 
     Raises:
@@ -112,7 +114,9 @@ def with_steps(preset: Preset, steps: int) -> Preset:
     return dataclasses.replace(preset, locator=locator, segmenter=segmenter)
 
 
-def run_cell(preset: Preset, cell: Cell, data: Path, out: Path, facts: Facts, console: Console) -> list[Result]:
+def run_cell(
+    preset: Preset, cell: Cell, data: Path, out: Path, facts: Facts, console: Console, accelerator: Accelerator
+) -> list[Result]:
     """Train a cell and test it through the product's own way; one that is finished is read, a stopped one goes on.
 
     Args:
@@ -132,7 +136,7 @@ def run_cell(preset: Preset, cell: Cell, data: Path, out: Path, facts: Facts, co
             raise InvalidConfiguration(f"{folder}: made by another preset, data or code; take another --out")
         return read_csv(folder / "photographs.csv")
     console.print(f"cell {cell.name}")
-    trained = train_run(preset, data, folder, console)
+    trained = train_run(preset, data, folder, console, accelerator)
     save_run(trained, folder)
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as version:
         _, results = stage_version(trained, facts, Path(version), console)
@@ -143,9 +147,7 @@ def run_cell(preset: Preset, cell: Cell, data: Path, out: Path, facts: Facts, co
     return results
 
 
-def cross(
-    judges: Sequence[str], seeds: Sequence[int], candidates: Sequence[tuple[tuple[str, str], ...]], run: Cells
-) -> dict[str, Any]:
+def cross(judges: Sequence[str], seeds: Sequence[int], candidates: Sequence[Recipe], run: Cells) -> dict[str, Any]:
     """The whole matrix, as JSON types.
 
     Args:
@@ -157,15 +159,14 @@ def cross(
         `choices`, the recipe for each left-out source, and for all, with the scores it was chosen by.
     """
     inner = _inner_scores(judges, seeds, candidates, run)
-    choices = {left_out: _best({pair: score for pair, score in inner.items() if left_out in pair[0]}, candidates, left_out) for left_out in judges}
+    choices = {judge: _best(inner, candidates, judge) for judge in judges}
     shipped = _best(inner, candidates, None)
-    gains, left_out_results = [], []
-    matrix: dict[tuple[tuple[str, ...], str], list[Sequence[Result]]] = {}
+    gains: list[dict[str, Any]] = []
+    left_out_results: list[Result] = []
+    matrix: dict[tuple[tuple[str, ...], str], list[list[Result]]] = {}
 
-    def answers(sources: tuple[str, ...], recipe: tuple[tuple[str, str], ...], judge: str) -> list[Sequence[Result]]:
-        found = [
-            [r for r in run(Cell(sources, seed, recipe)) if r.source == judge] for seed in seeds
-        ]
+    def answers(sources: tuple[str, ...], recipe: Recipe, judge: str) -> list[list[Result]]:
+        found = [[r for r in run(Cell(sources, seed, recipe)) if r.source == judge] for seed in seeds]
         matrix[sources, judge] = found
         return found
 
@@ -175,12 +176,13 @@ def cross(
         several = answers(others, recipe, judge)
         singles = {name: answers((name,), recipe, judge) for name in others}
         left_out_results += several[0]
-        for figure in FIGURES:
-            gains.append(_gain(judge, figure, several, singles) | {"seeds": len(seeds)})
+        if len(others) > 1:
+            gains += [_gain(judge, figure, several, singles) for figure in FIGURES if _values(several[0], figure)]
     for judge in judges:
         answers((judge,), shipped["recipe"], judge)
         answers(tuple(judges), shipped["recipe"], judge)
     return {
+        "seeds": list(seeds),
         "gains": gains,
         "matrix": [_matrix_row(sources, judge, found) for (sources, judge), found in sorted(matrix.items())],
         "choices": {**choices, "all": shipped} if len(candidates) > 1 else {},
@@ -190,7 +192,7 @@ def cross(
 
 
 def _inner_scores(
-    judges: Sequence[str], seeds: Sequence[int], candidates: Sequence[tuple[tuple[str, str], ...]], run: Cells
+    judges: Sequence[str], seeds: Sequence[int], candidates: Sequence[Recipe], run: Cells
 ) -> dict[tuple[frozenset[str], str, int], float]:
     """({two left-out sources}, the one tested, candidate) → mean of disc and cup Dice on it. Empty without a choice."""
     if len(candidates) == 1:
@@ -203,21 +205,25 @@ def _inner_scores(
             rest = tuple(name for name in judges if name not in pair)
             tested = [run(Cell(rest, seed, candidate)) for seed in seeds]
             for judge in pair:
-                means = [_figure_mean(results, judge, figure) for results in tested for figure in FIGURES[:2]]
+                answers = [r for results in tested for r in results if r.source == judge]
+                means = [np.mean(list(v.values())) for figure in FIGURES[:2] if (v := _values(answers, figure))]
                 scores[frozenset(pair), judge, number] = float(np.mean(means))
     return scores
 
 
 def _best(
     scores: Mapping[tuple[frozenset[str], str, int], float],
-    candidates: Sequence[tuple[tuple[str, str], ...]],
+    candidates: Sequence[Recipe],
     left_out: str | None,
 ) -> dict[str, Any]:
-    """The candidate with the highest mean score; tests on `left_out` itself do not count."""
+    """The candidate with the highest mean score; where a source is left out, over runs without it tested on others."""
     if not scores:
         return {"recipe": candidates[0], "scores": []}
+    counting = {
+        key: score for key, score in scores.items() if left_out is None or (left_out in key[0] and left_out != key[1])
+    }
     means = [
-        float(np.mean([v for (_, judge, number), v in scores.items() if number == i and judge != left_out]))
+        float(np.mean([score for (_, _, number), score in counting.items() if number == i]))
         for i in range(len(candidates))
     ]
     return {"recipe": candidates[int(np.argmax(means))], "scores": [round(mean, 4) for mean in means]}
@@ -230,10 +236,6 @@ def _values(results: Sequence[Result], figure: str) -> dict[str, float]:
     if figure == "disc Dice":
         return {r.id: r.disc_dice for r in results}
     return {r.id: r.cup_dice for r in results if r.cup_dice is not None}
-
-
-def _figure_mean(results: Sequence[Result], source: str, figure: str) -> float:
-    return float(np.mean(list(_values([r for r in results if r.source == source], figure).values())))
 
 
 def _over_seeds(found: Sequence[Sequence[Result]], figure: str) -> tuple[np.ndarray, float]:
@@ -279,6 +281,8 @@ def _matrix_row(sources: tuple[str, ...], judge: str, found: Sequence[Sequence[R
         "photographs": len(found[0]),
     }
     for figure in FIGURES:
+        if not _values(found[0], figure):
+            continue  # no cup is annotated
         values, worst = _over_seeds(found, figure)
         row[figure] = round(float(values.mean()), 4)
         row[f"{figure}, worst seed"] = round(worst, 4)
@@ -288,8 +292,10 @@ def _matrix_row(sources: tuple[str, ...], judge: str, found: Sequence[Sequence[R
 def as_markdown(matrix: Mapping[str, Any]) -> str:
     """The tables of `cross`, for people."""
     lines = [
+        f"Seeds: {', '.join(map(str, matrix['seeds']))}.",
+        "",
         "On a source that it never saw: several sources against the best single one (the best on this very source).",
-        "Mean over the seeds, in brackets the worst seed; the gain with its 95 % bootstrap interval, positive is better.",
+        "Mean over the seeds, in brackets the worst one; the gain with its 95 % bootstrap interval, positive is better.",
         "",
         "| left out | n | figure | best single | several | gain |",
         "|---|---|---|---|---|---|",
@@ -302,19 +308,41 @@ def as_markdown(matrix: Mapping[str, Any]) -> str:
     lines += ["", "Every cell:", "", "| trained on | tested on | how | n | disc Dice | cup Dice | vCDR error |"]
     lines.append("|---|---|---|---|---|---|---|")
     for row in matrix["matrix"]:
-        figures = " | ".join(f"{row[figure]:.3f} ({row[f'{figure}, worst seed']:.3f})" for figure in FIGURES)
+        figures = " | ".join(
+            f"{row[figure]:.3f} ({row[f'{figure}, worst seed']:.3f})" if figure in row else "–" for figure in FIGURES
+        )
         names = " + ".join(row["trained_on"])
         lines.append(f"| {names} | {row['tested_on']} | {row['how']} | {row['photographs']} | {figures} |")
     for name, choice in matrix["choices"].items():
         recipe = ", ".join(f"{key}={value}" for key, value in choice["recipe"])
         lines += ["", f"Chosen for {name} without it: {recipe}; scores of the candidates: {choice['scores']}"]
     if matrix["interval_on_new_sources"]:
-        lines += ["", "90 % interval of the vertical ratio, calibrated on the other left-out sources alone (first seed):", ""]
+        lines += [
+            "",
+            "90 % interval of the vertical ratio, calibrated on the other left-out sources alone, first seed:",
+        ]
+        lines += [""]
         lines += ["| left out | half width | covered | 95 % | mean width |", "|---|---|---|---|---|"]
         for row in matrix["interval_on_new_sources"]:
             low, high = row["coverage_95"]
-            covered = f"{row['covered']} of {row['photographs']}: {row['coverage']:.3f}"
-            lines.append(
-                f"| {row['source']} | {row['half_width']:.3f} | {covered} | {low:.3f}–{high:.3f} | {row['mean_width']:.3f} |"
-            )
+            covered = f"{row['covered']} of {row['photographs']}: {row['coverage']:.3f} | {low:.3f}–{high:.3f}"
+            lines.append(f"| {row['source']} | {row['half_width']:.3f} | {covered} | {row['mean_width']:.3f} |")
     return "\n".join(lines) + "\n"
+
+
+def write_matrix(matrix: Mapping[str, Any], out: Path) -> str:
+    """Write cross.json, cross.md and left_out.csv, the first seed's answers on each left-out source; gives the tables."""
+    text = as_markdown(matrix)
+    write_csv(matrix["left_out"], out / "left_out.csv")
+    figures = {name: value for name, value in matrix.items() if name != "left_out"}
+    (out / "cross.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    (out / "cross.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Seeds, as "1,2". Raises InvalidConfiguration where they are none, or one stands twice."""
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
+        raise InvalidConfiguration(f"--seeds {text}: must be different whole numbers with commas")
+    return tuple(map(int, numbers))

@@ -116,7 +116,8 @@ def _pixels(answer: Segmentation, shares: Shares, cup_annotated: bool) -> np.nda
         reliability(answer.probabilities[..., i][within], answer.roi.cut(share, size)[within] / 255)
         for i, share in enumerate(shares)
     ]
-    return np.stack(tables) * np.array([1, cup_annotated])[:, None, None]
+    counted = np.array([1.0, float(cup_annotated)])[:, None, None]
+    return np.asarray(np.stack(tables) * counted)
 
 
 def evaluate(

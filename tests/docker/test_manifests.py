@@ -77,10 +77,15 @@ def test_a_pod_is_started_and_asked_as_this_service_is(pod: dict[str, Any]):
 def test_a_pod_sets_only_settings_that_exist_to_values_that_are_accepted(
     pod: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ):
-    for variable in pod["containers"][0]["env"]:
-        assert variable["name"].removeprefix("CUPDISC_").lower() in Settings.model_fields
-        monkeypatch.setenv(variable["name"], variable.get("value", "2"))
-    Settings()
+    variables = {one["name"]: one.get("value", "2") for one in pod["containers"][0]["env"]}
+    assert {"CUPDISC_REGISTRY", "CUPDISC_KEYS"} <= set(variables)
+    assert "CUPDISC_OPEN" not in variables
+    for name, value in variables.items():
+        assert name.removeprefix("CUPDISC_").lower() in Settings.model_fields
+        monkeypatch.setenv(name, value)
+    keys = Settings().keys
+    assert keys is not None
+    assert str(keys.parent) in [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
 
 
 @PODS
@@ -131,12 +136,15 @@ def test_the_manifests_belong_together():
 
 
 def test_the_autoscaler_asks_for_a_metric_that_the_rule_makes_of_one_that_the_service_has():
+    (job,) = read(DOCKER / "prometheus-kubernetes.yml")["scrape_configs"]
     (rule,) = read(DOCKER / "prometheus-adapter-values.yaml")["rules"]["custom"]
     (metric,) = read(DOCKER / "kubernetes" / "autoscaler.yaml")["spec"]["metrics"]
     assert metric["pods"]["metric"]["name"] == rule["name"]["as"]
     shown = text_string_to_metric_families(Metrics().render().decode())
     gauges = {family.name for family in shown if family.type == "gauge"}
     assert re.match(r"\w+", rule["seriesQuery"])[0] in gauges
+    made = {one["target_label"] for one in job["relabel_configs"] if "target_label" in one}
+    assert made == set(rule["resources"]["overrides"])
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)

@@ -81,7 +81,7 @@ def test_a_run_over_folders_gives_each_photograph_a_row_and_its_pictures(eyes: P
     assert names == {f"clinic {number % 3}/eye{number // 3}" for number in range(ROWS - 1)}
     pictures = {f"{name}.{kind}.png" for name in names for kind in ("disc", "cup", "overlay")}
     assert contents(unbroken).keys() == pictures | {"results.csv"}
-    ratios = {row["file"][-16:]: float(row["vertical_ratio"]) for row in rows if row["output"]}
+    ratios = {row["file"][-17:]: float(row["vertical_ratio"]) for row in rows if row["output"]}
     assert ratios["clinic 1/eye6.jpg"] == pytest.approx(39 / 60, abs=0.03)
 
 
