@@ -15,6 +15,7 @@ from mkdocs.structure.pages import Page
 MAKERS: dict[str, Callable[[], str]] = {
     "answer": figures.answer,
     "api": reference.api,
+    "columns": reference.columns,
     "commands": reference.commands,
     "card": reference.card,
     "errors": reference.errors,

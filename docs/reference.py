@@ -147,6 +147,15 @@ def commands() -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(out))
 
 
+def columns() -> str:
+    """What the table of results holds."""
+    from service.table import COLUMNS
+
+    words = {str: "text", bool: "true or false", int: "whole number", float: "number"}
+    rows = [(f"`{name}`", words[kind], meaning) for name, (kind, meaning) in COLUMNS.items()]
+    return table(("column", "type", "meaning"), rows)
+
+
 # --- the API
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from model import engines
-from model.errors import CannotWrite, CorruptVersion, InvalidConfiguration, UnknownSchema
+from model.errors import NoRoom, CorruptVersion, InvalidConfiguration, UnknownSchema
 
 if TYPE_CHECKING:
     import keras
@@ -219,12 +219,12 @@ def flush_tree(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing_to(place: str) -> Iterator[None]:
-    """Raises CannotWrite where the disk is full or does not let us; other errors of the system pass."""
+    """Raises NoRoom where the disk is full or does not let us; other errors of the system pass."""
     try:
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
-            raise CannotWrite(f"{place}: {error.strerror}") from error
+            raise NoRoom(f"{place}: {error.strerror}") from error
         raise
 
 

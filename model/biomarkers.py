@@ -194,7 +194,7 @@ def _reach(inside: np.ndarray, x: float, y: float, degrees: np.ndarray) -> np.nd
         row = np.arange(len(rays))
         here, beyond = values[row, last], values[row, last + 1]
         share = (here - 0.5) / np.maximum(here - beyond, 1e-9)
-        return within.any(axis=1), radii[row, last] + step * share
+        return np.asarray(within.any(axis=1)), radii[row, last] + step * share
 
     far = _last_near(inside, x, y, cosines, sines, step, count)
     meeting = np.flatnonzero(far >= 0)
@@ -217,7 +217,7 @@ def _last_near(
     Looked for in strides on a region made as much thicker, so that no stride can pass over it.
     """
     margin = int(np.ceil(step * RAY_STRIDE / 2)) + 2
-    around = cv2.copyMakeBorder(inside.view(np.uint8), *[margin] * 4, cv2.BORDER_CONSTANT, value=0)
+    around = cv2.copyMakeBorder(inside.view(np.uint8), margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
     thick = cv2.dilate(around, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8), borderValue=0)
     radii = step * RAY_STRIDE * np.arange(-(-count // RAY_STRIDE) + 1, dtype=np.float32)
     columns = np.clip(x + margin + radii * cosines.astype(np.float32), 0, thick.shape[1] - 1).astype(np.intp)

@@ -45,6 +45,9 @@ class Patience:
     whole_s: float = 60.0  # for one object, all attempts together
 
 
+PATIENCE = Patience()
+
+
 @dataclass(frozen=True)
 class Stored:
     """One object as it is listed."""
@@ -85,7 +88,7 @@ class Bucket:
     Every method raises StorageUnavailable, StorageDenied, BucketNotFound.
     """
 
-    def __init__(self, location: str, patience: Patience = Patience()) -> None:
+    def __init__(self, location: str, patience: Patience = PATIENCE) -> None:
         self._bucket, prefix = split(location)
         self._prefix = f"{prefix.strip('/')}/" if prefix else ""
         self._patience = patience
@@ -134,7 +137,7 @@ class Bucket:
         return bytes(sink.content), generation
 
     def download(self, name: str, file: Path) -> None:
-        """Write an object's content into a new file. Raises ObjectNotFound, CannotWrite."""
+        """Write an object's content into a new file. Raises ObjectNotFound, NoRoom."""
         with writing_to(str(file.parent)), file.open("xb") as opened:
             self._download(name, _File(self._sink_limit(None), opened), None)
 
@@ -244,7 +247,7 @@ class Bucket:
         except DataCorruption as error:
             raise StorageUnavailable(f"{what}: what arrived has another checksum than what is stored") from error
         except (api.GoogleAPICallError, InvalidResponse) as error:
-            code = getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", 0)
+            code = int(getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", 0))
             kind = StorageUnavailable if code in (408, 429) or code >= 500 else StorageError
             raise kind(f"{what}: {_first_line(error)}") from error
 

@@ -85,7 +85,7 @@ class CloudRegistry:
         """A version, or an alias's version, on this machine's disk with every file checked; downloaded if need be.
 
         Raises:
-            VersionNotFound, UnknownSchema, CorruptVersion, CannotWrite.
+            VersionNotFound, UnknownSchema, CorruptVersion, NoRoom.
             IncompleteVersion: files are missing in the bucket.
         """
         version = name if names.is_version(name) else self.aliases().get(name, name)
@@ -116,7 +116,7 @@ class CloudRegistry:
         return manifest
 
     def signature(self, version: str) -> Path | None:
-        """The file with a version's signature, fetched beside the copy of an opened version; None where there is none."""
+        """The file with an opened version's signature, fetched beside its copy; None where there is none."""
         try:
             content, _ = self._bucket.read(f"{NAME}/{version}{SIGNATURE}", MAX_SIGNATURE_BYTES)
         except ObjectNotFound:

@@ -55,6 +55,12 @@ class UnreadablePhotograph(PhotographError):
     code = "unreadable_photograph"
 
 
+class PhotographTooCostly(PhotographError):
+    """Decoding takes more memory or time than one photograph may."""
+
+    code = "photograph_too_costly"
+
+
 class InvalidMask(CupDiscError):
     """Not a label mask: wrong shape, type or values."""
 
@@ -133,10 +139,10 @@ class EngineUnavailable(CupDiscError):
     code = "engine_unavailable"
 
 
-class CannotWrite(CupDiscError):
+class NoRoom(CupDiscError):
     """A folder that must be written to is full, or read-only."""
 
-    code = "cannot_write"
+    code = "no_room"
 
 
 class StorageError(CupDiscError):

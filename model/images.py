@@ -21,6 +21,7 @@ from model.errors import (
     EmptyPhotograph,
     InvalidConfiguration,
     PhotographError,
+    PhotographTooCostly,
     TooFewPixels,
     TooManyBytes,
     TooManyPixels,
@@ -101,6 +102,7 @@ def decode(data: bytes, limits: Limits = Limits(), smallest_side: int | None = N
     Raises:
         EmptyPhotograph, TooManyBytes, UnsupportedFormat, TooManyPixels, TooFewPixels: seen from the header alone.
         UnreadablePhotograph: truncated, damaged, or less in it than its header says.
+        PhotographTooCostly: memory ran out.
     """
     name, (pixels, reduction, shape) = _read(data, limits, READERS, _photograph, smallest_side)
     return Decoded(pixels, name, reduction, shape)
@@ -157,6 +159,8 @@ def _read(
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a WebP's canvas, while opening
         raise TooManyPixels(f"more pixels than the limit of {limits.max_pixels:,}") from error
+    except MemoryError as error:
+        raise PhotographTooCostly("decoding takes more memory than there is for one photograph") from error
     except Exception as error:  # Pillow has no closed set: a damaged file may raise nearly every built-in exception
         raise UnreadablePhotograph(f"the {name} file is truncated, damaged or of a rare kind") from error
 
@@ -374,7 +378,8 @@ class _Jpeg(JpegImageFile):
         """Pillow makes the image to read into here."""
         super().load_prepare()
         if self.scan_end is not None and self.fp:
-            data = self.fp.getvalue()
+            self.fp.seek(0)
+            data = self.fp.read()
             self._unread = [data[self.scan_end :], data[: self.scan_end] + JPEG_READ_AHEAD]
             self.im.paste(self._unlikely_row().im, self._last_row())
 

@@ -86,7 +86,7 @@ class LocalRegistry:
             VersionExists: versions are immutable.
             CorruptVersion: the staged files are not what their manifest says; nothing was published.
             InvalidConfiguration: not a name for an alias, or not a version of this registry's kind.
-            CannotWrite: nothing was published.
+            NoRoom: nothing was published.
         """
         manifest = check_staged(staged, alias)
 
@@ -111,7 +111,7 @@ class LocalRegistry:
         Args:
             fill: writes the version's files and its manifest into the new folder that it is given.
         Raises:
-            UnknownSchema, CorruptVersion, CannotWrite, and whatever `fill` raises; then everything is as before.
+            UnknownSchema, CorruptVersion, NoRoom, and whatever `fill` raises; then everything is as before.
         """
         with self._writing():
             self._put(version, fill)
@@ -119,7 +119,7 @@ class LocalRegistry:
         return self.open(version)
 
     def sign(self, version: str, signature: Path) -> None:
-        """Put a signature beside a version, in place of an earlier one. Raises VersionNotFound, CannotWrite."""
+        """Put a signature beside a version, in place of an earlier one. Raises VersionNotFound, NoRoom."""
         with self._writing():
             if version not in self.versions():
                 raise names.not_found(version, self.versions())
@@ -187,7 +187,7 @@ class LocalRegistry:
         return names.next_version(self.versions(), year, month)
 
     def remember(self, aliases: Aliases) -> None:
-        """Keep a copy of another registry's aliases, whether or not their versions are here; nothing where it cannot."""
+        """Keep a copy of another registry's aliases, with their versions or without; where it cannot, leave it."""
         unfinished = self._folder / f"{_UNFINISHED}{os.getpid()}-{ALIASES}"
         with contextlib.suppress(OSError, CorruptVersion):
             if self._aliases() != aliases:

@@ -46,6 +46,12 @@ class Patch:
         out[self.top : self.top + height, self.left : self.left + width] = self.values
         return out
 
+    def trimmed(self) -> "Patch":
+        """The same mask, of uint8 or bool, kept in the smallest rectangle that holds it, or in one pixel."""
+        left, top, width, height = cv2.boundingRect(self.values.view(np.uint8))
+        values = self.values[top : top + max(1, height), left : left + max(1, width)]
+        return Patch(values, self.top + top, self.left + left, self.shape)
+
     def having(self, values: np.ndarray) -> "Patch":
         """Other values of the same rectangle."""
         return Patch(values, self.top, self.left, self.shape)

@@ -71,9 +71,8 @@ def normalise(image: np.ndarray, inside: np.ndarray, distribution: Distribution)
     out *= gain
     out += (target_mean - centre) / spread
     np.clip(out, -LARGEST_VALUE, LARGEST_VALUE, out=out)
-    if table:
-        out = cv2.LUT(image, out)
-    return cv2.copyTo(out, inside.astype(np.uint8))
+    normalised: np.ndarray = cv2.copyTo(cv2.LUT(image, out) if table else out, inside.astype(np.uint8))
+    return normalised
 
 
 def channel_statistics(image: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from model.bucket import SCHEME, Bucket, Patience
+from model.bucket import PATIENCE, SCHEME, Bucket, Patience
 from model.cloud_registry import CloudRegistry
 from model.errors import InvalidConfiguration
 from model.local_registry import LocalRegistry
@@ -14,7 +14,7 @@ COPIES = Path("~/.cache/cupdisc")  # of versions that were downloaded
 Registry = LocalRegistry | CloudRegistry
 
 
-def open_registry(location: str, copies: Path = COPIES, patience: Patience = Patience()) -> Registry:
+def open_registry(location: str, copies: Path = COPIES, patience: Patience = PATIENCE) -> Registry:
     """The registry that an operator names: "bundled", a folder, or gs://bucket/prefix.
 
     Args:

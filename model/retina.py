@@ -14,6 +14,7 @@ SEARCH_SIDE = 256  # pixels; the field of view is found on a photograph reduced 
 BLACK = 12  # a pixel whose brightest channel is below this may be surround; sensor and JPEG noise stay under it
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
 BAND = 256  # rows interpolated at once
+MARGIN = 2  # pixels around a part that cubic interpolation looks at
 LARGEST_WASTE = 4  # a square of which less than one part in so many shows the photograph is not made as a whole
 SMALLEST_SHARE = 0.02  # of the photograph; less lit than this is no field of view
 
@@ -47,6 +48,28 @@ class Frame:
         if inside.shape[0] >= inside.shape[1]:
             return _fit(_fit(inside, 0, top, self.side, size), 1, left, self.side, size)
         return _fit(_fit(inside, 1, left, self.side, size), 0, top, self.side, size)
+
+    def cut_reduced(self, reduced: np.ndarray, times: int, shape: tuple[int, int], size: int) -> np.ndarray:
+        """`cut`, where only a reduced photograph is at hand, each pixel of which stands for `times` × `times`.
+
+        What lies in the square is put back on the photograph's own pixels first, by cubic interpolation: averaging the
+        few large pixels would blur.
+
+        Args:
+            reduced: (h, w, C) uint8, from the photograph's top left corner on.
+            shape: (H, W) of the photograph.
+        """
+        if times == 1:
+            return self.cut(reduced, size)
+        rows, columns = self.overlap(shape)
+        if rows.start == rows.stop or columns.start == columns.stop:
+            return np.zeros((size, size, *reduced.shape[2:]), reduced.dtype)
+        top, left = max(0, rows.start // times - MARGIN), max(0, columns.start // times - MARGIN)
+        part = reduced[top : -(-rows.stop // times) + MARGIN, left : -(-columns.stop // times) + MARGIN]
+        height, width = part.shape[:2]
+        own = cv2.resize(part, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
+        own = own[: shape[0] - top * times, : shape[1] - left * times]
+        return Frame(self.left - left * times, self.top - top * times, self.side).cut(own, size)
 
     def paste(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """The inverse of `cut`: values on the network's grid, resampled to the photograph's.
@@ -186,7 +209,7 @@ def _touching_the_edge(candidates: np.ndarray) -> np.ndarray:
     """(h, w) uint8: 1 where a candidate pixel is connected to the picture's edge through candidates."""
     around = cv2.copyMakeBorder(candidates.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
     cv2.floodFill(around, None, (0, 0), 2)
-    return (around[1:-1, 1:-1] == 2).astype(np.uint8)
+    return np.equal(around[1:-1, 1:-1], 2).astype(np.uint8)
 
 
 def _pixels_within(contour: np.ndarray) -> float:

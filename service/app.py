@@ -1,5 +1,8 @@
 """`create_app`: the only place where the service's parts meet."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import anyio
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -9,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from model.images import Limits
 from model.registry import Registry, open_registry
 from service import observability, openapi, page, problems, routes, security, uploads
+from service.decoding import Decoders
 from service.settings import Settings
 from service.versions import LiveVersions
 
@@ -34,12 +38,15 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
         docs_url=None,  # the framework's own page loads its scripts from another host
         redoc_url=None,
         redirect_slashes=False,
+        lifespan=_lifespan,
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},  # it would tell queries
     )
     limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     app.state.limits = limits
     app.state.metrics = observability.Metrics()
+    app.state.stopping = False  # not ready any more: it has been told to stop
     app.state.live = LiveVersions(registry or open_registry(settings.registry), settings)
+    app.state.decoders = Decoders(settings.max_parallel, settings.decode_memory_bytes, settings.decode_timeout_s)
     app.state.workers = anyio.CapacityLimiter(settings.max_parallel)
     body_limit = limits.max_bytes + uploads.FORM_OVERHEAD
     admission, sites = security.Admission(settings), security.sites(settings.cors_origins)
@@ -48,8 +55,8 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     app.add_middleware(uploads.BoundedUploads, max_bytes=body_limit, timeout_s=settings.upload_timeout_s)
     if sites:
         app.add_middleware(security.cors, allowed=sites)
-    app.add_middleware(security.BrowserHeaders)
     app.add_middleware(observability.Observed, metrics=app.state.metrics)
+    app.add_middleware(security.BrowserHeaders)
     app.add_middleware(HeadAsGet)
     app.include_router(routes.router)
     app.include_router(observability.router)
@@ -58,8 +65,17 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     for path in ("/docs", "/docs/"):
         app.add_route(path, _docs, include_in_schema=False)
     problems.install(app)
-    openapi.install(app)
+    openapi.install(app, security.needed_scope, admission.asks_for_keys)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """From the first request to the last."""
+    try:
+        yield
+    finally:
+        app.state.decoders.close()
 
 
 class HeadAsGet:

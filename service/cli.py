@@ -1,33 +1,30 @@
 """The command `cupdisc`: serve, segment files, list versions, examine the installation."""
 
-import copy
-import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from uvicorn.config import LOGGING_CONFIG
 
 from model.engines import usable_cores
 from model.errors import CupDiscError
 from model.images import Limits
 from model.registry import open_registry
-from service import key_commands, progress
+from service import key_commands, logs, progress, server
 from service.app import create_app
 from service.bulk import Run
+from service.calls import ServiceUnreachable
 from service.client import Client
 from service.doctor import examine
 from service.files import find
 from service.security import check_exposure
 from service.settings import Settings
 from service.table import TABLE
-from service.worker import Here, Job, There
+from service.worker import CannotWrite, Here, Job, There
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
@@ -56,9 +53,8 @@ def serve(
     engine: Engine = None,
 ) -> None:
     """Answer over HTTP until stopped."""
-    log = _logging()
-    logging.config.dictConfig(log)
     settings = _settings(registry=registry, version=version, engine=engine)
+    logs.configure(settings.log_format, settings.log_level)
     try:
         check_exposure(settings, host)
         service = create_app(settings)
@@ -68,7 +64,7 @@ def serve(
         refused = service.state.live.refused
         reasons = [f"version {name}: {why}" for name, why in refused.items()] or [f"no version in {settings.registry}"]
         raise _fail("nothing to serve; " + "; ".join(reasons))
-    uvicorn.run(service, host=host, port=port, log_config=log, server_header=False)
+    server.run(service, settings, host, port)
 
 
 @app.command()
@@ -120,8 +116,10 @@ def segment(
             for each in done:
                 if each.wrong:
                     err.print(f"{each.file}: {each.wrong}", style="red", markup=False, highlight=False)
+    except (CannotWrite, ServiceUnreachable) as error:
+        raise _stopped(run, str(error), 3) from None
     except CupDiscError as error:
-        raise _stopped(run, str(error), 3 if run.done else 1) from None
+        raise _fail(str(error)) from None
     except KeyboardInterrupt:
         raise _stopped(run, "stopped", 130) from None
     told = f"{run.done - run.failed} of {run.total} done, see {folder / TABLE}"
@@ -183,23 +181,3 @@ def _stopped(run: Run, message: str, code: int) -> typer.Exit:
     go_on = f"; {run.done} of {run.total} are done, the same command goes on with the rest" * bool(run.done)
     err.print(f"cupdisc: {message}{go_on}", style="red", markup=False, highlight=False)
     return typer.Exit(code)
-
-
-class WithoutQuery(logging.Filter):
-    """Cuts the query off the access log's paths: nothing about a photograph is logged."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, path, version, status = record.args
-            record.args = (client, method, str(path).partition("?")[0], version, status)
-        return True
-
-
-def _logging() -> dict[str, Any]:
-    """uvicorn's own, with our messages in it and without what clients may have written into their queries."""
-    config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
-    config["filters"] = {"without_query": {"()": WithoutQuery}}
-    config["handlers"]["access"]["filters"] = ["without_query"]
-    config["loggers"]["PIL"] = {"level": "WARNING"}  # at DEBUG it logs what cameras write about patients
-    config["loggers"]["cupdisc"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    return config

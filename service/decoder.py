@@ -1,7 +1,7 @@
 """The process that decodes one photograph after the other, and may be killed over any of them.
 
-It is started by `service.decoding` with one end of a socket. A request is a struct and a file of memory with the encoded
-photograph; the answer is JSON, and a file of memory with the pixels where there are any. Nothing touches a disk.
+It is started by `service.decoding` with one end of a socket. A request is a struct and a file of memory with the
+encoded photograph; the answer is JSON, and a file of memory with the pixels where there are any. No disk is touched.
 """
 
 import json
@@ -21,6 +21,7 @@ from model.images import Limits
 
 REQUEST = struct.Struct("<QQQQQ")  # bytes; the three limits; the smallest side, 0 for none
 LONGEST_MESSAGE = 4096
+READY = b"ready"  # said once, before the first request
 OPEN_FILES = 32
 
 
@@ -28,6 +29,7 @@ def main(descriptor: int, memory_bytes: int, timeout_s: float) -> None:
     """Decode until the other end hangs up."""
     _limit_itself(memory_bytes)
     with socket.socket(fileno=descriptor) as caller:
+        caller.send(READY)
         while True:
             request, files, _, _ = socket.recv_fds(caller, REQUEST.size, 1)
             if not request:
@@ -50,7 +52,7 @@ def _decoded(request: bytes, file: int) -> tuple[dict[str, object], int | None]:
         found = images.decode(data, Limits(max_bytes, max_pixels, min_side), smallest_side or None)
     except PhotographError as error:
         return {"code": error.code, "detail": str(error)}, None
-    pixels = os.memfd_create("pixels")
+    pixels = os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(pixels, found.pixels.nbytes)
     with mmap.mmap(pixels, found.pixels.nbytes) as mapped:
         np.frombuffer(mapped, np.uint8)[:] = found.pixels.reshape(-1)

@@ -5,6 +5,7 @@ a still PNG, an uncompressed BMP. All else (progressive JPEG, TIFF, WebP, …) g
 """
 
 import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -23,13 +24,15 @@ import numpy as np
 from model import errors, images
 from model.errors import PhotographError, PhotographTooCostly, UnreadablePhotograph
 from model.images import Decoded, Limits
-from service.decoder import LONGEST_MESSAGE, REQUEST
+from service.decoder import LONGEST_MESSAGE, READY, REQUEST
 
 CAN_SEPARATE = hasattr(os, "memfd_create")  # Linux; elsewhere all is decoded in this process
 START = "import sys; from service.decoder import main; main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))"
 PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")  # of the environment, which may hold secrets
 START_S = 60.0  # for a new process to begin, on a machine that is busy
-RAISED = {kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PhotographError)}
+RAISED = {
+    kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PhotographError)
+}
 
 JPEG_BASELINE = (0xC0, 0xC1)  # frames: Huffman coding, each pixel once
 JPEG_OTHER_FRAMES = {*range(0xC0, 0xD0)} - {*JPEG_BASELINE, 0xC4, 0xC8, 0xCC}
@@ -102,9 +105,7 @@ class _Process:
 
     def ask(self, data: bytes, limits: Limits, smallest_side: int | None) -> tuple[dict[str, Any], np.ndarray]:
         """What it answers, and the pixels; none where it answers with an error."""
-        request = REQUEST.pack(
-            len(data), limits.max_bytes, limits.max_pixels, limits.min_side, smallest_side or 0
-        )
+        request = REQUEST.pack(len(data), limits.max_bytes, limits.max_pixels, limits.min_side, smallest_side or 0)
         file = os.memfd_create("photograph")
         try:
             _write(file, data)
@@ -118,16 +119,14 @@ class _Process:
                 message, files = b"", []
         finally:
             os.close(file)
-        if not message:
-            raise UnreadablePhotograph("the decoder gave up on the file")
-        answer: dict[str, Any] = json.loads(message)
-        if not files:
-            return answer, np.empty(0, np.uint8)
         try:
-            mapped = mmap.mmap(files[0], 0)
+            answer: dict[str, Any] = json.loads(message)
+            return answer, _pixels(files[0], answer["shape"]) if files else np.empty(0, np.uint8)
+        except (ValueError, KeyError, TypeError, OSError) as error:  # it died, or something else speaks in its place
+            raise UnreadablePhotograph("the decoder gave up on the file") from error
         finally:
-            os.close(files[0])
-        return answer, np.frombuffer(mapped, np.uint8).reshape(answer["shape"])
+            for file in files:
+                os.close(file)
 
     def end(self) -> None:
         """Kill it."""
@@ -148,7 +147,18 @@ def _start(memory_bytes: int, timeout_s: float) -> _Process:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # decoders write what they find in a file
         )
-    return _Process(process, ours, timeout_s)
+    started = _Process(process, ours, timeout_s)
+    ours.settimeout(START_S)
+    if ours.recv(len(READY)) != READY:
+        started.end()
+        raise RuntimeError("the process that decodes photographs does not start")
+    return started
+
+
+def _pixels(file: int, shape: list[int]) -> np.ndarray:
+    """The array in a file of memory, which the sender can make no smaller any more."""
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    return np.frombuffer(mmap.mmap(file, 0), np.uint8).reshape(shape)
 
 
 def _write(file: int, data: bytes) -> None:
@@ -158,7 +168,7 @@ def _write(file: int, data: bytes) -> None:
 
 
 def costs_little(data: bytes) -> bool:
-    """Whether decoding takes no more time and memory than the pixels in the header, which are limited, make necessary."""
+    """Whether decoding takes no more than the pixels in the header make necessary; their number is limited."""
     with contextlib.suppress(IndexError):
         if data.startswith(b"\xff\xd8\xff"):
             return _is_baseline(data)

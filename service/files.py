@@ -71,7 +71,7 @@ def _below(folder: Path, out: Path) -> list[Path]:
 
 def _holds_results(folder: Path, out: Path) -> bool:
     """Whether masks lie there, of this run or of another: they are no photographs."""
-    if folder.resolve() == out or (folder / UNFINISHED).exists():
+    if folder.resolve() == out or os.path.lexists(folder / UNFINISHED):
         return True
     try:
         with (folder / TABLE).open(encoding="utf-8", errors="replace", newline="") as table:

@@ -4,14 +4,16 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+import structlog
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import openapi
+from service import logs, openapi, problems
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 RATIOS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # of vCDR; the last bucket is 0.95 and above
@@ -34,7 +36,11 @@ DIFFERENCES = (
     0.4,
 )  # of vCDR, second minus first
 UNKNOWN_ROUTE = "other"  # one label for every path that does not exist: clients must not be able to make labels
+REQUEST_ID = "X-Request-ID"
+QUIET = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds: logged at debug
 METHODS = ("GET", "POST", "OPTIONS")  # others are counted together, for the same reason
+
+logger = structlog.get_logger("cupdisc")
 
 
 class _Ratios(Protocol):
@@ -193,7 +199,7 @@ class Metrics:
 
 
 class Observed:
-    """ASGI middleware: counts every answer and its time."""
+    """ASGI middleware: gives every request an id, counts and logs every answer, and answers what nobody foresaw."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -202,18 +208,36 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), 0
+        request_id = logs.request_id(Headers(scope=scope).get(REQUEST_ID))
+        logs.bind(request_id=request_id)
 
         async def watching_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
         try:
             await self.app(scope, receive, watching_send)
+        except Exception:
+            if not status:
+                await problems.unexpected()(scope, receive, watching_send)
+            raise  # to be logged by the server
         finally:
-            self.metrics.request(scope["method"], route_of(scope), status, time.perf_counter() - started)
+            seconds, route = time.perf_counter() - started, route_of(scope)
+            self.metrics.request(scope["method"], route, status, seconds)
+            caller = scope.get("state", {}).get("caller")
+            log = logger.debug if route in QUIET else logger.info
+            log(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 1),
+                caller=caller,
+            )
 
 
 def route_of(scope: Scope) -> str:

@@ -1,5 +1,6 @@
 """What OpenAPI says beyond types: tags, names for generated clients, bodies, answers in other forms than JSON."""
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,6 +18,21 @@ TAGS = [
     {"name": "versions", "description": "The trained versions that answer."},
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
+
+SECURITY_SCHEMES: dict[str, Any] = {
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A key that `cupdisc keys` made."},
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The same key, or an OpenID Connect token of the issuer that the operator has named.",
+    },
+}
+LIMITS = {
+    "RateLimit-Policy": "Requests, and in how many seconds, where the operator has set a rate.",
+    "RateLimit-Limit": "Requests in one window.",
+    "RateLimit-Remaining": "Requests that are left of it.",
+    "RateLimit-Reset": "Seconds until there are more.",
+}
 
 
 def _binary(description: str = "") -> dict[str, Any]:
@@ -85,6 +101,7 @@ SEGMENT: dict[str, Any] = {
             errors.TooManyPixels,
             errors.TooFewPixels,
             errors.UnreadablePhotograph,
+            errors.PhotographTooCostly,
             errors.NoVersionLive,
         ),
     },
@@ -151,7 +168,10 @@ CHECK_LIVE: dict[str, Any] = {
 CHECK_READY: dict[str, Any] = {
     "operation_id": "check_ready",
     "tags": ["health"],
-    "responses": {**_json(examples.HEALTH, "A version is loaded."), **problems.responses(errors.NoVersionLive)},
+    "responses": {
+        **_json(examples.HEALTH, "A version is loaded."),
+        **problems.responses(errors.NoVersionLive, problems.Stopping),
+    },
 }
 
 METRICS: dict[str, Any] = {
@@ -165,18 +185,56 @@ METRICS: dict[str, Any] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Let the application describe itself by this file; made when first asked for."""
+def install(app: FastAPI, needed_scope: Callable[[str, str], str | None], asks_for_keys: bool) -> None:
+    """Let the application describe itself by this file; made when first asked for.
+
+    Args:
+        needed_scope: of a method and a path, None where nobody is asked for anything.
+        asks_for_keys: whether this service turns strangers away, rather than may where it is set up so.
+    """
 
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, needed_scope, asks_for_keys)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _refusals() -> dict[int | str, dict[str, Any]]:
+    """What every path that needs a key may answer before anything else."""
+    found = problems.responses(
+        problems.KeyMissing,
+        problems.KeyInvalid,
+        problems.KeyExpired,
+        problems.ScopeMissing,
+        problems.RateExceeded,
+        problems.TooManyAtOnce,
+        problems.HeadTooLarge,
+        problems.IssuerUnreachable,
+    )
+    found[401]["headers"] = {"WWW-Authenticate": _told("How to show a key.")}
+    for status in (429, 503):
+        found[status]["headers"] = {"Retry-After": _told("Seconds to wait.")}
+    for name, what in LIMITS.items():
+        found[429]["headers"][name] = _told(what)
+    return found
+
+
+def _told(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+def _add(answers: dict[str, Any], more: dict[int | str, dict[str, Any]]) -> None:
+    """Merge answers of the same status."""
+    for status, answer in more.items():
+        there = answers.setdefault(str(status), answer)
+        if there is not answer:
+            there["content"][problems.MEDIA_TYPE]["examples"] |= answer["content"][problems.MEDIA_TYPE]["examples"]
+            there.setdefault("headers", {}).update(answer.get("headers", {}))
+
+
+def _document(app: FastAPI, needed_scope: Callable[[str, str], str | None], asks_for_keys: bool) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=TAGS
     )
@@ -184,6 +242,14 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "Problem": Problem.model_json_schema(),
         "Outlines": Outlines.model_json_schema(),
     }
+    document["components"]["securitySchemes"] = SECURITY_SCHEMES
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            scope = needed_scope(method.upper(), path)
+            if scope is not None:
+                operation["security"] = [*({name: []} for name in SECURITY_SCHEMES), *([] if asks_for_keys else [{}])]
+                operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scope}`.".lstrip()
+                _add(operation["responses"], _refusals())
     for path, kept in (("/v1/segmentations", examples.SEGMENTATIONS), ("/v1/measurements", examples.MEASUREMENTS)):
         answer = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]
         answer["examples"] = kept  # again: FastAPI drops every null from an example

@@ -1,17 +1,15 @@
 """The web page at `/`: static files, one example photograph, and pictures that a browser cannot decode by itself."""
 
-import functools
 from pathlib import Path
 
 import anyio.to_thread
 import cv2
+import numpy as np
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from model import images
-from model.images import Limits
 from service import rendering, uploads
 
 FOLDER = Path(__file__).with_name("page")
@@ -60,14 +58,14 @@ async def picture(request: Request) -> Response:
     """The photograph in the body as a PNG, upright and 8 bits deep: no browser shows TIFF.
 
     Raises:
-        PhotographError: as `images.decode`.
+        PhotographError: as `Decoders.decode`.
     """
     data = await uploads.photograph_bytes(request)
-    work = functools.partial(_png, data, request.app.state.limits)
-    content = await anyio.to_thread.run_sync(work, limiter=request.app.state.workers)
+    state = request.app.state
+    photograph = await state.decoders.photograph(data, state.limits)
+    content = await anyio.to_thread.run_sync(_png, photograph.pixels, limiter=state.workers)
     return Response(content, headers={"Cache-Control": "no-store"}, media_type="image/png")
 
 
-def _png(data: bytes, limits: Limits) -> bytes:
-    pixels = cv2.cvtColor(images.decode(data, limits).pixels, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".png", pixels, rendering.PHOTOGRAPH_PNG)[1].tobytes()
+def _png(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), rendering.PHOTOGRAPH_PNG)[1].tobytes()

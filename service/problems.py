@@ -100,6 +100,12 @@ class IssuerUnreachable(CupDiscError):
     code = "issuer_unreachable"
 
 
+class HeadTooLarge(CupDiscError):
+    """Path, query and headers are longer together than any request needs."""
+
+    code = "head_too_large"
+
+
 class Stopping(CupDiscError):
     """The service is being stopped: it finishes what it has, and is to be sent nothing more."""
 
@@ -115,6 +121,7 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.TooFewPixels: (422, "1 x 1 pixels, a side is shorter than 64"),
     errors.UnsupportedFormat: (415, "neither JPEG, PNG, TIFF, BMP nor WebP"),
     errors.UnreadablePhotograph: (422, "the JPEG file is truncated: its end marker is missing"),
+    errors.PhotographTooCostly: (422, "decoding takes longer than 4 s"),
     errors.InvalidMask: (422, "an outline crosses itself"),
     errors.DiscNotFound: (422, "the mask has no disc, and so no numbers"),
     errors.VersionError: (503, "the version cannot be used"),
@@ -144,6 +151,7 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     RateExceeded: (429, "more than 600 requests per 1 minute"),
     TooManyAtOnce: (429, "8 requests are under way already"),
     IssuerUnreachable: (503, "the issuer of the tokens does not answer"),
+    HeadTooLarge: (431, "path, query and headers are longer than 16384 bytes"),
     Stopping: (503, "the service is being stopped"),
 }
 UNEXPECTED = "an unexpected error, our fault"
@@ -165,6 +173,11 @@ def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | No
     """The answer that says what went wrong."""
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, code=code)
     return Response(body.model_dump_json(), status, headers, MEDIA_TYPE)
+
+
+def unexpected() -> Response:
+    """The answer to a fault of ours. It gives nothing away; the log tells where it happened."""
+    return problem(500, "internal_error", UNEXPECTED)
 
 
 def responses(*kinds: type[CupDiscError]) -> dict[int | str, dict[str, Any]]:
@@ -192,7 +205,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_parameter)
     app.add_exception_handler(HTTPException, _routing)
     app.add_exception_handler(ClientDisconnect, _client_gone)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -217,8 +229,3 @@ async def _routing(request: Request, error: Exception) -> Response:
 
 async def _client_gone(request: Request, error: Exception) -> Response:
     return problem(400, "client_disconnected", "the client went away before the body was complete")  # nobody reads it
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """A fault of ours. The server logs the traceback; the answer gives nothing away."""
-    return problem(500, "internal_error", UNEXPECTED)

@@ -1,43 +1,98 @@
 """Masks and photographs → what a client reads: PNG, run lengths, polygons, and the overlay. Pure functions."""
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
 from PIL import Image
-from pycocotools import mask as coco
 
-from model.masks import Label
+from model.masks import Label, Patch
 
 DISC_COLOUR = (0, 255, 127)  # RGB
 CUP_COLOUR = (48, 144, 255)
 LINES_PER_DISC = 160  # widths of the outline that fit into the disc's diameter
 THINNEST_LINE = 1.5  # pixels
 PHOTOGRAPH_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
-MASK_PNG = (
-    *(cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE),
-    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
-)  # six times faster than the defaults, and a quarter of their size
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+ONE_BIT_GREY = bytes([1, 0, 0, 0, 0])  # of a PNG's header: depth, colour type, compression, filter, interlace
+ROWS_AT_ONCE = 256  # of a mask's empty part
 
 
-def mask_png(mask: np.ndarray) -> bytes:
-    """A PNG of one channel, 0 or 255, from a (H, W) bool mask."""
-    return cv2.imencode(".png", mask.astype(np.uint8) * 255, MASK_PNG)[1].tobytes()
+def mask_png(mask: np.ndarray | Patch) -> bytes:
+    """A PNG of one channel and one bit, black or white, from a (H, W) bool mask or the part of one.
+
+    Of the whole picture nothing is made but its bits, and of its empty rows not even those.
+    """
+    patch = _patch(mask)
+    height, width = patch.shape
+    row_bytes = 1 + (width + 7) // 8  # each row begins with its filter, 0
+    packer = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    parts = []
+
+    def add_empty(rows: int) -> None:
+        block = bytes(row_bytes * min(rows, ROWS_AT_ONCE))
+        for first in range(0, rows, ROWS_AT_ONCE):
+            parts.append(packer.compress(block[: row_bytes * min(ROWS_AT_ONCE, rows - first)]))
+
+    lit_rows = len(patch.values)
+    before = patch.left % 8  # of the part's first byte
+    bits = np.packbits(np.pad(patch.values, ((0, 0), (before, 0))) if before else patch.values, axis=1)
+    rows = np.zeros((lit_rows, row_bytes), np.uint8)
+    first = 1 + patch.left // 8
+    rows[:, first : first + bits.shape[1]] = bits
+    add_empty(patch.top)
+    parts.append(packer.compress(rows.tobytes()))
+    add_empty(height - patch.top - lit_rows)
+    parts.append(packer.flush())
+    header = struct.pack(">II", width, height) + ONE_BIT_GREY
+    return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", b"".join(parts)) + _chunk(b"IEND", b"")
 
 
-def mask_rle(mask: np.ndarray) -> str:
-    """COCO's compressed run lengths, column by column, of a (H, W) bool mask."""
-    counts: bytes = coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"]
-    return counts.decode("ascii")
+def mask_rle(mask: np.ndarray | Patch) -> str:
+    """COCO's compressed run lengths, column by column, of a (H, W) bool mask or the part of one."""
+    patch = _patch(mask)
+    height, width = patch.shape
+    columns = np.ascontiguousarray(patch.values.T).astype(np.int8)  # (columns, rows): runs go down
+    # -1 and 1 where a run begins and ends; every column of the part is closed at its end
+    turns = np.diff(columns, prepend=np.int8(0), append=np.int8(0), axis=1)
+    column, row = np.nonzero(turns)
+    places = (column + patch.left) * height + row + patch.top
+    # a run that goes on from the foot of a column to the head of the next: end and beginning in the same place
+    joined = np.flatnonzero(places[1:] == places[:-1])
+    places = np.delete(places, np.concatenate([joined, joined + 1]))
+    counts = np.diff(places, prepend=0, append=height * width)
+    if places.size and places[-1] == height * width:
+        counts = counts[:-1]
+    return _compressed(counts)
 
 
-def mask_rings(mask: np.ndarray) -> list[list[tuple[int, int]]]:
+def _compressed(counts: np.ndarray) -> str:
+    """COCO's text of run lengths: from the third on the difference to the one before last, 5 bits a character."""
+    values = counts.astype(np.int64)
+    values[3:] -= counts[1:-2]
+    characters = []
+    for value in values.tolist():
+        more = True
+        while more:
+            low = value & 0x1F
+            value >>= 5
+            more = value != (-1 if low & 0x10 else 0)
+            characters.append(low | 0x20 if more else low)
+    return (np.array(characters, np.uint8) + 48).tobytes().decode("ascii")
+
+
+def mask_rings(mask: np.ndarray | Patch) -> list[list[tuple[int, int]]]:
     """The outlines of a (H, W) bool mask, those of holes too, as [column, row] of the outermost pixels.
 
     `cv2.fillPoly` with all rings at once gives the mask back.
     """
-    rings, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    return [[(int(column), int(row)) for column, row in ring.reshape(-1, 2)] for ring in rings]
+    patch = _patch(mask)
+    rings, _ = cv2.findContours(
+        patch.values.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(patch.left, patch.top)
+    )
+    return [[(column, row) for column, row in ring.reshape(-1, 2).tolist()] for ring in rings]
 
 
 def label_png(label_mask: np.ndarray) -> bytes:
@@ -85,3 +140,11 @@ def _draw_outline(picture: np.ndarray, mask: np.ndarray, colour: tuple[int, ...]
 def _to_edge(inside: np.ndarray) -> np.ndarray:
     """From each pixel's centre to the nearest edge, in pixels."""
     return cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) - 0.5
+
+
+def _patch(mask: np.ndarray | Patch) -> Patch:
+    return (mask if isinstance(mask, Patch) else Patch.of(mask)).trimmed()
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -12,6 +12,7 @@ from model.biomarkers import Laterality
 from model.errors import NoVersionLive
 from service import answers, measurements, negotiation, openapi, uploads
 from service.answers import MaskEncoding, Render, Wish
+from service.problems import Stopping
 from service.schemas import Health, MeasurementAnswer, SegmentationAnswer, VersionDetail, VersionList, VersionSummary
 from service.versions import LiveVersions
 
@@ -118,8 +119,10 @@ async def check_live() -> Health:
 
 
 @router.get("/health/ready", **openapi.CHECK_READY)
-async def check_ready(live: Live) -> Health:
+async def check_ready(request: Request, live: Live) -> Health:
     """A version is loaded; segmentations will be answered."""
+    if request.app.state.stopping:
+        raise Stopping("the service is being stopped")
     if live.default is None:
         raise NoVersionLive("no version could be loaded")
     return Health()

@@ -21,6 +21,7 @@ from service import keys, problems
 from service.keys import Caller, Callers
 from service.observability import Metrics
 from service.problems import (
+    HeadTooLarge,
     IssuerUnreachable,
     KeyExpired,
     KeyInvalid,
@@ -29,6 +30,7 @@ from service.problems import (
     ScopeMissing,
     TooManyAtOnce,
 )
+from service.protocol import LARGEST_HEAD
 from service.settings import Settings
 from service.tokens import Tokens
 
@@ -204,6 +206,10 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         needed = None
         if scope["type"] == "http":
+            if _head_bytes(scope) > LARGEST_HEAD:  # h11 lets one pass that has arrived at once
+                error = HeadTooLarge(f"path, query and headers are longer than {LARGEST_HEAD} bytes")
+                await self._refuse(_Refusal(error, error.code), scope, receive, send)
+                return
             needed = needed_scope(scope["method"], scope["path"].removeprefix(scope.get("root_path", "")))
         if needed is None:
             await self.app(scope, receive, send)
@@ -289,6 +295,11 @@ def address_of(scope: Scope) -> str:
     except ValueError:
         return str(host)
     return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
+def _head_bytes(scope: Scope) -> int:
+    pairs = sum(len(name) + len(value) for name, value in scope["headers"])
+    return pairs + len(scope["path"]) + len(scope["query_string"])
 
 
 def _rate(text: str) -> RateLimitItem | None:

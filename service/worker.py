@@ -20,10 +20,10 @@ import numpy as np
 
 from model import images
 from model.errors import CupDiscError, TooManyBytes
-from model.images import Limits
+from model.images import Decoded, Limits
 from model.masks import Label
 from model.registry import open_registry
-from model.segmenter import Segmenter
+from model.segmenter import Segmentation, Segmenter
 from service import rendering, table
 from service.files import UNFINISHED, Photograph
 from service.schemas import PngMask, SegmentationAnswer, Structure
@@ -146,18 +146,33 @@ def _done(photograph: Photograph, work: Work) -> Done | Stop:
 
 
 def _here(photograph: Photograph, job: Job, segmenter: Segmenter) -> Row:
-    pixels = images.decode(_read(photograph.file, job.limits), job.limits).pixels
-    (found,) = segmenter.segment([pixels])
-    labels: np.ndarray = found.label_mask
+    data = _read(photograph.file, job.limits)
+    decoded, found = segmented(data, segmenter, job.limits)
+    labels: np.ndarray = found.label_mask if job.masks or job.overlays else found.patch.values
     pictures: dict[str, Callable[[], bytes]] = {}
     if job.masks and found.disc:
         pictures["disc"] = lambda: rendering.mask_png(np.greater_equal(labels, Label.RIM))
     if job.masks and found.cup:
         pictures["cup"] = lambda: rendering.mask_png(np.equal(labels, Label.CUP))
     if job.overlays:
-        pictures["overlay"] = lambda: rendering.overlay_png(pixels, labels if found.gradable else labels * 0)
+        whole = decoded if decoded.reduction == 1 else images.decode(data, job.limits)
+        pictures["overlay"] = lambda: rendering.overlay_png(whole.pixels, labels if found.gradable else labels * 0)
     _write(pictures, photograph, job)
     return table.row_here(found, segmenter)
+
+
+def segmented(data: bytes, segmenter: Segmenter, limits: Limits) -> tuple[Decoded, Segmentation]:
+    """A photograph, decoded no finer than is needed, and what was found in it.
+
+    Raises:
+        PhotographError: as `images.decode`.
+    """
+    decoded = images.decode(data, limits, segmenter.smallest_side)
+    (found,) = segmenter.segment([decoded])
+    if found.coarse:
+        decoded = images.decode(data, limits)
+        (found,) = segmenter.segment([decoded])
+    return decoded, found
 
 
 def _there(photograph: Photograph, job: Job, version: str | None, client: "Client") -> Row:

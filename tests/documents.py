@@ -20,7 +20,7 @@ from typing import Any
 from tests.photographs import REPOSITORY
 
 FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]*)")?[^\n]*\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
-NOT_RUN = "**Not run here"
+NOT_RUN = ("**Not run here", "**In a container")  # README's is run by tests/docker/test_image.py
 PRINTS = "prints"
 SERVES = re.compile(r"(make serve|.*\bcupdisc serve\b(?! *\|\|)[^|]*)")
 ADDRESS = "127.0.0.1:8000"
@@ -74,9 +74,10 @@ class Desk:
         environment = folder / ".venv"
         environment.mkdir()
         for path in Path(sys.prefix).iterdir():
-            if path.name != "installed":
+            if path.name not in ("installed", "serves"):
                 (environment / path.name).symlink_to(path)
-        (environment / "installed").touch()  # newer than the requirements: `make` installs nothing while tests run
+        for stamp in ("serves", "installed"):
+            (environment / stamp).touch()  # newer than the requirements: `make` installs nothing while tests run
         self.port = free_port()
         self.printed = ""
         self._service: subprocess.Popen[bytes] | None = None

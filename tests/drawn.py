@@ -1,4 +1,4 @@
-"""Drawn photographs for tests, of the size that a test asks for, and folders of them: all whole, all crops, or without cups."""
+"""Drawn photographs for tests, of any size, and folders of them: all whole, all crops, or without cups."""
 
 import csv
 import dataclasses

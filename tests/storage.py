@@ -39,7 +39,7 @@ def fake_storage() -> Iterator[str]:
                     time.sleep(0.02)
                 yield url
             finally:
-                server.terminate()
+                server.kill()  # asked politely it waits for idle connections
 
 
 class Objects:
@@ -81,10 +81,11 @@ class Fault:
     """What happens to requests whose "METHOD path?query" matches a pattern, so many times."""
 
     pattern: str
-    kind: str  # down, status, slow, truncated, lost: done, but the answer gets lost
+    kind: str  # down, status, slow, truncated, lost: done, but the answer gets lost, held: until released, then down
     value: float = 0  # of status; seconds of slow
     times: float = float("inf")
     met: int = field(default=0)
+    released: threading.Event = field(default_factory=threading.Event)
 
 
 class FaultyProxy:
@@ -106,11 +107,15 @@ class FaultyProxy:
                 kind = fault.kind if fault else ""
                 if kind == "slow" and fault:
                     time.sleep(fault.value)
-                if kind == "down":
+                if kind == "held" and fault:
+                    fault.released.wait(30)
+                if kind in ("down", "held"):
                     self._hang_up()
                     return
                 if kind == "status" and fault:
-                    self._answer(int(fault.value), {"Content-Type": "application/json"}, b'{"error": {"message": "fault"}}')
+                    self._answer(
+                        int(fault.value), {"Content-Type": "application/json"}, b'{"error": {"message": "fault"}}'
+                    )
                     return
                 connection = http.client.HTTPConnection(host, timeout=20)
                 try:

@@ -11,10 +11,12 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from model.errors import InvalidConfiguration
 from model.normalisation import Distribution, normalise
 from training.views import View
 
 UNKNOWN = -1.0  # in a target: this pixel was not annotated
+PROBABILITIES = ("hide", "without_disc", "without_retina")  # fields of Augmentation
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,22 @@ class Augmentation:
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
     without_retina: float = 0.03  # locator: probability of a picture of something else
     disc_share: tuple[float, float] = (0.07, 0.9)  # locator: disc diameter over the sample's side
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name}={getattr(self, name)}: must be {text}"
+            for name, good, text in (
+                ("scale", 0 < self.scale[0] <= self.scale[1], "two positive numbers, the smaller one first"),
+                ("shift", self.shift >= 0, "at least 0"),
+                ("rotation_deg", self.rotation_deg >= 0, "at least 0"),
+                ("colour", self.colour >= 0, "at least 0"),
+                *((name, 0 <= getattr(self, name) <= 1, "in [0, 1]") for name in PROBABILITIES),
+                ("disc_share", 0 < self.disc_share[0] <= self.disc_share[1] <= 1, "in (0, 1], the smaller one first"),
+            )
+            if not good
+        ]
+        if wrong:
+            raise InvalidConfiguration("; ".join(wrong))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Views of prepared photographs, read from a shelf as memory-mapped files: no decoding, and no copy in memory."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,12 +125,6 @@ class Cache:
         rows = {source: self._source(source).rows for source in {example.source for example in examples}}
         return [self._row(example.source, rows[example.source][example.id], HASHES) for example in examples]
 
-    def fetch(self, source: str, cuts: Sequence[Cut]) -> None:
-        """Bring the files of some cuts to this machine, and check each. Raises InvalidCache, StorageError, CannotWrite."""
-        for part in self._source(source).manifest["files"]:
-            for cut in cuts:
-                self._file(source, part, cut.name)
-
     def _source(self, name: str) -> Prepared:
         if name not in self._prepared:
             prepared = read_prepared(self._shelf, name)
@@ -201,6 +196,4 @@ def _hex(content: bytes | None) -> str | None:
 
 
 def _with_fingerprint(example: Example, known: Example) -> Example:
-    import dataclasses
-
     return dataclasses.replace(example, prepared=known.prepared)

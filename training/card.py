@@ -108,10 +108,15 @@ def write_card(manifest: Manifest) -> str:
         "",
         "## How it was made",
         "",
+        *_origin(training.get("from", {})),
         f"`{training['command']}`, preset `{training['preset']['name']}`, seed {training['preset']['seed']}, "
         f"{minutes:.0f} minutes of training on {training['device']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _origin(origin: dict[str, str]) -> list[str]:
+    return [f"Continued from {origin['name']} (sha256 {origin['digest']})."] if origin else []
 
 
 def _more_figures(metrics: list[dict[str, Any]]) -> list[str]:

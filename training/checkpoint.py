@@ -45,7 +45,7 @@ def load(path: Path, model: Any, facts: dict[str, Any]) -> tuple[int, float]:
         InvalidCheckpoint: unreadable, or of other facts or another network; the message names what differs.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             header = json.loads(str(file["header"]))
             arrays = [file[f"v{i}"] for i in range(len(file.files) - 1)]
         there, step, seconds = header["facts"], int(header["step"]), float(header["seconds"])

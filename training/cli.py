@@ -1,8 +1,11 @@
 """The command line `cupdisc-train`: sources, duplicates, train, publish, evaluate, cross."""
 
+import contextlib
 import os
 import shlex
 import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -15,10 +18,11 @@ from rich.progress import Progress
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow comes in with the functions below
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from model.errors import CupDiscError
+from model.errors import CupDiscError, InvalidConfiguration
 from model.registry import open_registry
 
 if TYPE_CHECKING:
+    from training.cache import Cache
     from training.evaluate import Result
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make new versions from annotated photographs.")
@@ -72,12 +76,81 @@ def duplicates(
 
 
 @app.command()
+def synthetic(
+    out: Annotated[Path, typer.Option(help="Folder of the new source; must not hold anything.")],
+    count: Annotated[int, typer.Option(min=1, help="Photographs; about a third of them crops of the disc.")] = 40,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same photographs.")] = 1,
+) -> None:
+    """Draw fundus photographs with exact masks, as a source in the layout `folder`."""
+    from training.synthetic import write_folder
+
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("photographs", total=count)
+        write_folder(out, count, seed, lambda: progress.advance(task))
+    console.print(f"{count} photographs: {out}")
+
+
+@app.command()
+def prepare(
+    preset: Annotated[str, typer.Argument(help="Whose sources are prepared: a bundled preset's name, or a TOML file.")],
+    cache: Annotated[str, typer.Option(envvar="CUPDISC_CACHE", help="A folder, or gs://bucket/prefix.")],
+    data: Data = DATA,
+    diameters: Annotated[
+        list[float] | None,
+        typer.Option(help="Only crops of at least so many disc diameters; repeat. Three by itself: 2.4, 3.6 and 5.4."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Time training steps on auto, tpu, gpu or cpu, with and without waiting for these samples."),
+    ] = None,
+) -> None:
+    """Read every source once: decode, cut and keep what training draws its samples from, and report near-duplicates.
+
+    What is prepared already, and has not changed, is left as it is.
+    """
+    from training.config import read_preset
+    from training.duplicates import duplicates_table, find_duplicates
+    from training.inventory import NOTEWORTHY
+    from training.prepare import cuts_for, prepare_sources, prepared_table
+    from training.split import read_splits
+
+    chosen = read_preset(preset)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("photographs", total=None)
+        done = prepare_sources(chosen, data, cuts_for(chosen, diameters), cache, lambda: progress.advance(task))
+    console.print(prepared_table(done, cache))
+    for source in done:
+        for identity, outside in source.cups_outside.items():
+            if outside >= NOTEWORTHY:
+                console.print(f"{source.name}/{identity}: {outside:.1%} of the cup lies outside the disc")
+    with opened_cache(cache) as prepared:
+        splits = read_splits(chosen, data, prepared)
+        pairs = find_duplicates(splits, cache=prepared)
+        console.print(duplicates_table(pairs))
+        console.print(
+            f"{sum(source.photographs for source in done)} photographs, {len(pairs)} near-duplicate pairs, "
+            f"{sum(pair.leaks for pair in pairs)} across training and evaluation"
+        )
+        if device is not None:
+            from training.accelerator import choose
+            from training.throughput import measure_preset, throughput_table
+
+            accelerator = choose(device)
+            console.print(f"{accelerator}")
+            console.print(throughput_table(measure_preset(chosen, splits, prepared, accelerator)))
+
+
+@app.command()
 def train(
     preset: Annotated[str, typer.Argument(help="A bundled preset's name, or a TOML file.")],
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, logs and the trained networks.")],
     data: Data = DATA,
     seed: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help="A source to use for nothing; repeat the option.")] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(envvar="CUPDISC_CACHE", help="Where `prepare` put the sources: no photograph is decoded then."),
+    ] = None,
     device: Device = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bits in every run on the same hardware; slower.")
@@ -100,6 +173,7 @@ def train(
     import dataclasses
 
     from training.accelerator import choose
+    from training.cache import Cache
     from training.config import leave_out_sources, read_preset
     from training.origin import continue_preset, read_origin
     from training.run import save_run, train_run
@@ -113,8 +187,18 @@ def train(
     if continued is not None:
         chosen = continue_preset(chosen, continued.preset, old_share)
     command = shlex.join(["cupdisc-train", *sys.argv[1:]])
-    save_run(train_run(chosen, data, out, console, accelerator, continued and continued.start, command), out)
+    prepared = Cache(cache, out / "prepared") if cache else None
+    save_run(train_run(chosen, data, out, console, accelerator, continued and continued.start, command, prepared), out)
     console.print(f"trained: {out}")
+
+
+@contextlib.contextmanager
+def opened_cache(location: str) -> Iterator["Cache"]:
+    """A cache; what is fetched from a gs:// prefix is thrown away afterwards."""
+    from training.cache import Cache
+
+    with tempfile.TemporaryDirectory() as copies:
+        yield Cache(location, Path(copies))
 
 
 @app.command()
@@ -171,6 +255,9 @@ def evaluate(
     ] = False,
     engine: str = "auto",
     precision: str = "auto",
+    device: Annotated[
+        str, typer.Option(help="cpu, or gpu, for which it takes the engine tensorflow and a GPU that TensorFlow sees.")
+    ] = "cpu",
     report: Annotated[
         Path | None, typer.Option(help="Folder for photographs.csv, metrics.json and report.html.")
     ] = None,
@@ -184,6 +271,7 @@ def evaluate(
     """
     from model.segmenter import Segmenter
     from training import judging
+    from training.accelerator import choose
     from training.config import read_preset
     from training.evaluate import evaluate as run_evaluation
     from training.publish import metrics_table
@@ -191,6 +279,11 @@ def evaluate(
     from training.split import read_splits
     from training.summary import summarise
 
+    if device == "gpu":
+        choose(device)
+        engine = "tensorflow"
+    elif device != "cpu":
+        raise InvalidConfiguration(f"--device {device}: exported networks run on cpu or gpu")
     artefact = open_registry(registry).open(version)
     chosen = read_preset(preset) if preset else judging.preset_of(artefact.manifest)
     names = [name for names in sources or () for name in names.split(",")]
@@ -225,6 +318,9 @@ def cross(
         typer.Option("--choose", help="KEY=VALUE,VALUE of the preset, chosen without the left-out source; repeatable."),
     ] = None,
     device: Device = "auto",
+    cache: Annotated[
+        str | None, typer.Option(envvar="CUPDISC_CACHE", help="What `prepare` wrote: a folder, or gs://bucket/prefix.")
+    ] = None,
 ) -> None:
     """Train and test the matrix of sources: each alone, all but one, all; what do several gain on a new one?
 
@@ -235,6 +331,7 @@ def cross(
 
     from training import cross as matrix
     from training.accelerator import choose
+    from training.cache import Cache
     from training.config import read_preset
     from training.publish import Facts
 
@@ -245,10 +342,12 @@ def cross(
     now = datetime.now(UTC).replace(microsecond=0)
     facts = Facts(f"{now.year}.{now.month}.1", now.isoformat(), installed_version("cupdisc"), "cross", str(accelerator))
 
+    prepared = Cache(cache, out / "prepared") if cache else None
+
     @functools.cache
     def run(cell: matrix.Cell) -> "list[Result]":
         preset_of_cell = matrix.preset_of_cell(chosen, cell, judges)
-        return matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator)
+        return matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator, prepared)
 
     numbers = matrix.whole_numbers(seeds)
     found = matrix.cross(judges, numbers, matrix.recipes(choose_by or ()), run)
@@ -260,5 +359,5 @@ def main() -> None:
     try:
         app()
     except CupDiscError as error:
-        Console(stderr=True).print(f"[bold red]{error.code}[/]: {error}", highlight=False)
+        Console(stderr=True).print(f"[bold red]{error.code}[/]: {error}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from error

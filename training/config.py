@@ -1,21 +1,20 @@
 """What a training run is made of: a preset in TOML, read into frozen objects; every mistake in it is told at once."""
 
 import dataclasses
-import tomllib
-import types
-import typing
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from model.errors import CupDiscError, InvalidConfiguration
+from model.errors import InvalidConfiguration
 from model.unet import UNetConfig
 from training.augment import Augmentation
 from training.losses import LOSSES
 from training.sources.layouts import LAYOUTS, wrong_choices
+from training.tables import build, read_toml, with_lines
 
 PRESETS = Path(__file__).parent / "presets"
-T = TypeVar("T")
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a source's name is a folder's too
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,22 @@ class SourceConfig:
     options: dict[str, str] = field(default_factory=dict)  # what its layout lets choose: part, expert, …
     group: str = ""  # sources of one group come from one camera and clinic and are left out together
     ellipses: str = ""  # CSV beside the presets: discs for photographs without a mask
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name}={getattr(self, name)}: must be {text}"
+            for name, good, text in (
+                ("name", SOURCE_NAME.fullmatch(self.name), "letters, digits, dots, hyphens and underscores"),
+                ("weight", self.weight >= 0, "at least 0"),
+                ("held_out", self.held_out >= 0, "at least 0"),
+            )
+            if not good
+        ]
+        wrong += wrong_choices(self.layout, self.options)
+        if self.ellipses and self.layout != "folder":
+            wrong.append("ellipses: for the layout folder only")
+        if wrong:
+            raise InvalidConfiguration("; ".join(wrong))
 
 
 @dataclass(frozen=True)
@@ -59,9 +74,13 @@ class NetworkConfig:
                 ("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
                 ("learning_rate", self.learning_rate > 0, "positive"),
                 ("warm_up", self.warm_up >= 0, "at least 0"),
+                ("weight_decay", self.weight_decay >= 0, "at least 0"),
                 ("ema_momentum", 0 <= self.ema_momentum < 1, "in [0, 1)"),
             )
             if not good
+        ]
+        wrong += [
+            f"sources.{name}: must be at least 0, is {weight}" for name, weight in self.sources.items() if weight < 0
         ]
         if wrong:
             raise InvalidConfiguration("; ".join(wrong))
@@ -81,6 +100,19 @@ class Preset:
     steps_per_epoch: int = 250  # between two checkpoints
     never_held_out: tuple[str, ...] = ()  # ids, e.g. of an eye that another source holds too
 
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name}={getattr(self, name)}: must be {text}"
+            for name, good, text in (
+                ("seed", self.seed >= 0, "at least 0"),
+                ("roi_diameters", self.roi_diameters > 1, "more than 1: the region holds the whole disc"),
+                ("steps_per_epoch", self.steps_per_epoch >= 1, "at least 1"),
+            )
+            if not good
+        ]
+        if wrong:
+            raise InvalidConfiguration("; ".join(wrong))
+
     def as_dict(self) -> dict[str, Any]:
         """The preset as JSON types."""
         return dataclasses.asdict(self)
@@ -92,17 +124,15 @@ def read_preset(name: str, base: Preset | None = None) -> Preset:
     Args:
         base: gives what the file leaves out, save for its sources.
     Raises:
-        InvalidConfiguration: unknown file, no TOML, unknown keys or impossible values; all of them are named.
+        InvalidConfiguration: unknown file, no TOML, unknown keys or impossible values; all of them are named, with
+            their lines.
     """
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidConfiguration(f"{path}: {error}") from error
+    values, text = read_toml(path)
     try:
         return preset_from_dict(_over(base, {"name": path.stem, **values}))
     except InvalidConfiguration as error:
-        raise InvalidConfiguration("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+        raise with_lines(error, path, text) from error
 
 
 def _over(base: Preset | None, values: dict[str, Any]) -> dict[str, Any]:
@@ -130,22 +160,40 @@ def preset_from_dict(values: dict[str, Any]) -> Preset:
         InvalidConfiguration: one line for each unknown key and impossible value.
     """
     problems: list[str] = []
-    preset = _build(Preset, values, "", problems)
-    if preset is not None:
-        names = {source.name for source in preset.sources}
+    preset = build(Preset, values, "", problems)
+    problems += _across(values)
+    if preset is not None and not problems:
         for part in ("locator", "segmenter"):
-            unknown = set(getattr(preset, part).sources) - names
-            problems += [f"{part}.sources.{key}: no such source in this preset" for key in sorted(unknown)]
-        if len(names) < len(preset.sources):
-            problems.append("sources: a name stands twice")
-        for i, source in enumerate(preset.sources):
-            wrong = wrong_choices(source.layout, source.options)
-            if source.ellipses and source.layout != "folder":
-                wrong.append("ellipses: for the layout folder only")
-            problems += [f"sources[{i}].{text}" for text in wrong]
+            own = getattr(preset, part).sources
+            if not any(own.get(source.name, source.weight) for source in preset.sources if not source.left_out):
+                problems.append(f"{part}: no source has a weight, so there is nothing to train on")
     if problems or preset is None:
         raise InvalidConfiguration("\n".join(problems))
     return dataclasses.replace(preset, sources=tuple(_with_terms(source) for source in preset.sources))
+
+
+def _across(values: dict[str, Any]) -> list[str]:
+    """What is wrong between tables; looks at what was written, since single values may be wrong as well."""
+    sources, problems = values.get("sources"), []
+    if not isinstance(sources, list | tuple):
+        return []
+    names = [source.get("name") for source in sources if isinstance(source, dict)]
+    if not names:
+        problems.append("sources: there is none")
+    for i, name in enumerate(names):
+        if name is not None and name in names[:i]:
+            problems.append(f"sources[{i}].name: {name} stands twice")
+    for part, needed in (("locator", ("disc",)), ("segmenter", ("disc", "cup"))):
+        table = values.get(part)
+        own = table.get("sources") if isinstance(table, dict) else None
+        if isinstance(own, dict):
+            unknown = sorted(set(own) - set(names))
+            problems += [f"{part}.sources.{key}: no such source in this preset" for key in unknown]
+        network = table.get("network") if isinstance(table, dict) else None
+        outputs = network.get("outputs") if isinstance(network, dict) else None
+        if isinstance(outputs, list | tuple) and set(needed) - set(outputs):
+            problems.append(f"{part}.network.outputs: must hold {' and '.join(needed)}")
+    return problems
 
 
 def leave_out_sources(preset: Preset, names: tuple[str, ...]) -> Preset:
@@ -171,61 +219,3 @@ def leave_out_sources(preset: Preset, names: tuple[str, ...]) -> Preset:
 def _with_terms(source: SourceConfig) -> SourceConfig:
     layout = LAYOUTS[source.layout]
     return dataclasses.replace(source, terms=source.terms or layout.terms, citation=source.citation or layout.citation)
-
-
-def _build(kind: type[T], values: Any, where: str, problems: list[str]) -> T | None:
-    """An instance of a dataclass from TOML values; what is wrong is appended to `problems`."""
-    if not isinstance(values, dict):
-        problems.append(f"{where or 'the file'}: must be a table")
-        return None
-    hints = typing.get_type_hints(kind)
-    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    problems += [f"{where}{key}: unknown key" for key in values if key not in known]
-    before = len(problems)
-    arguments = {}
-    for key, spec in known.items():
-        if key in values:
-            arguments[key] = _convert(hints[key], values[key], f"{where}{key}", problems)
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            problems.append(f"{where}{key}: missing")
-    if len(problems) > before:
-        return None
-    try:
-        return kind(**arguments)
-    except (CupDiscError, TypeError, ValueError) as error:
-        problems.append(f"{where.rstrip('.') or 'the file'}: {error}")
-        return None
-
-
-def _convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), value, f"{where}.", problems)
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            problems.append(f"{where}: must be a list")
-            return ()
-        if inner[-1] is not Ellipsis and len(value) != len(inner):
-            problems.append(f"{where}: must hold {len(inner)} values")
-            return ()
-        kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        return tuple(
-            _convert(kind, item, f"{where}[{i}]", problems)
-            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
-        )
-    if origin is dict:
-        if not isinstance(value, dict):
-            problems.append(f"{where}: must be a table")
-            return {}
-        return {key: _convert(inner[1], item, f"{where}.{key}", problems) for key, item in value.items()}
-    if origin is typing.Literal:
-        if value not in inner:
-            problems.append(f"{where}: must be one of {', '.join(map(str, inner))}")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        hint = inner[0]
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        problems.append(f"{where}: must be {hint.__name__}, is {value!r}")
-    return value

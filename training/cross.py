@@ -22,6 +22,7 @@ from rich.console import Console
 
 from model.errors import InvalidConfiguration
 from training.accelerator import Accelerator
+from training.cache import Cache
 from training.calibrate import coverage_on_new_sources
 from training.config import Preset, leave_out_sources, preset_from_dict
 from training.evaluate import Result, read_csv, write_csv
@@ -115,7 +116,14 @@ def with_steps(preset: Preset, steps: int) -> Preset:
 
 
 def run_cell(
-    preset: Preset, cell: Cell, data: Path, out: Path, facts: Facts, console: Console, accelerator: Accelerator
+    preset: Preset,
+    cell: Cell,
+    data: Path,
+    out: Path,
+    facts: Facts,
+    console: Console,
+    accelerator: Accelerator,
+    cache: Cache | None = None,
 ) -> list[Result]:
     """Train a cell and test it through the product's own way; one that is finished is read, a stopped one goes on.
 
@@ -123,11 +131,12 @@ def run_cell(
         preset: of `preset_of_cell`.
         out: the matrix's folder; the cell's own is below it, with the run (`cupdisc-train publish` takes it),
             `photographs.csv` and, written last, `cell.json`.
+        cache: the photographs as they were prepared; each cell decodes them anew without it.
     Raises:
         InvalidConfiguration: the folder holds a cell of another preset or of other photographs.
     """
     folder = out / cell.name
-    splits = read_splits(preset, data)
+    splits = read_splits(preset, data, cache)
     digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
     identity = json.loads(json.dumps({"preset": preset.as_dict(), "digests": digests}))
     finished = folder / "cell.json"
@@ -136,7 +145,7 @@ def run_cell(
             raise InvalidConfiguration(f"{folder}: made by another preset, data or code; take another --out")
         return read_csv(folder / "photographs.csv")
     console.print(f"cell {cell.name}")
-    trained = train_run(preset, data, folder, console, accelerator)
+    trained = train_run(preset, data, folder, console, accelerator, cache=cache)
     save_run(trained, folder)
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as version:
         _, results = stage_version(trained, facts, Path(version), console)
@@ -295,7 +304,7 @@ def as_markdown(matrix: Mapping[str, Any]) -> str:
         f"Seeds: {', '.join(map(str, matrix['seeds']))}.",
         "",
         "On a source that it never saw: several sources against the best single one (the best on this very source).",
-        "Mean over the seeds, in brackets the worst one; the gain with its 95 % bootstrap interval, positive is better.",
+        "Mean over the seeds, in brackets the worst; the gain with its 95 % bootstrap interval, positive is better.",
         "",
         "| left out | n | figure | best single | several | gain |",
         "|---|---|---|---|---|---|",
@@ -331,7 +340,7 @@ def as_markdown(matrix: Mapping[str, Any]) -> str:
 
 
 def write_matrix(matrix: Mapping[str, Any], out: Path) -> str:
-    """Write cross.json, cross.md and left_out.csv, the first seed's answers on each left-out source; gives the tables."""
+    """Write cross.json, cross.md and left_out.csv (the first seed's answers on each left-out source); the tables."""
     text = as_markdown(matrix)
     write_csv(matrix["left_out"], out / "left_out.csv")
     figures = {name: value for name, value in matrix.items() if name != "left_out"}

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from model.biomarkers import measure
 from model.retina import Frame
+from training.cache import Cache
 from training.sources.example import Example, InvalidSource, read_each
 from training.split import Split
 
@@ -56,14 +57,18 @@ class Pair:
         return (self.first.use == "training") != (self.second.use == "training")
 
 
-def find_duplicates(splits: dict[str, Split], watch: Callable[[], None] = lambda: None) -> list[Pair]:
+def find_duplicates(
+    splits: dict[str, Split], watch: Callable[[], None] = lambda: None, cache: Cache | None = None
+) -> list[Pair]:
     """Every pair of photographs that differ in `LIMIT` bits at most; those that leak come first, then the closest.
 
     Args:
         splits: by source, as `training.split.read_splits` gives them.
         watch: called after each photograph.
+        cache: the photographs as they were prepared, which are then not decoded.
     Raises:
         InvalidSource: lists every photograph or annotation that cannot be read.
+        InvalidCache: a photograph is not prepared.
     """
     photographs = [
         (Photograph(name, example.id, use), example)
@@ -71,7 +76,8 @@ def find_duplicates(splits: dict[str, Split], watch: Callable[[], None] = lambda
         for use, examples in (("training", split.training), (_other(split), split.held_out))
         for example in examples
     ]
-    crops = read_each([example for _, example in photographs], _cut, watch)
+    examples = [example for _, example in photographs]
+    crops = read_each(examples, _cut, watch) if cache is None else cache.hashes(examples)
     pairs = [
         Pair(photographs[i][0], photographs[j][0], bits, mirrored) for i, j, bits, mirrored in similar_crops(crops)
     ]

@@ -139,7 +139,7 @@ def read_csv(path: Path) -> list[Result]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_RESULT.validate_strings(_without_blanks(row)) for row in csv.DictReader(file)]
+            return [_RESULT.validate_python(_without_blanks(row)) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, ValidationError) as error:
         raise InvalidConfiguration(f"{path}: no table of results: {error}") from error
 

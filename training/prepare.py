@@ -2,22 +2,25 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
+from model.errors import InvalidConfiguration
 from training.cache import FORMAT, HASHES, PLANES, Prepared, flatten, read_prepared
-from training.config import SourceConfig
+from training.config import Preset
 from training.duplicates import CROP_SIZE, disc_crop
-from training.shelf import Shelf
+from training.shelf import InvalidCache, Shelf, open_shelf
 from training.sources.example import HALF, Example, InvalidSource, Shares, fingerprint, labels_of, read_each
-from training.views import Cut, View, views_of
+from training.split import disc_cut_of, read_examples, reading_of
+from training.views import SEVERAL, WHOLE, Cut, View, cut_for, views_of
 
 TOGETHER = 64  # photographs in one file, and in memory at once
+WIDEST = 30.0  # disc diameters; a field of view of 60° shows about 10
 
 
 @dataclass(frozen=True)
@@ -41,39 +44,94 @@ class _Photograph:
     outside: float
 
 
+def cuts_for(preset: Preset, diameters: Sequence[float] | None) -> list[Cut]:
+    """The views to keep: what the preset draws from, whole photographs, and crops of at least these diameters.
+
+    Args:
+        diameters: None for three crops of several diameters.
+    Raises:
+        InvalidConfiguration: not positive, or wider than any photograph.
+    """
+    wrong = [each for each in diameters or () if not 0 < each <= WIDEST]
+    if wrong:
+        raise InvalidConfiguration(f"diameters={wrong}: must be more than 0 and at most {WIDEST:g}")
+    crops = SEVERAL if diameters is None else [cut_for(each, 1.0, 0.0) for each in diameters]
+    return sorted({WHOLE, disc_cut_of(preset), *crops}, key=lambda cut: cut.name)
+
+
+def prepare_sources(
+    preset: Preset, data: Path, cuts: Sequence[Cut], location: str, watch: Callable[[], None] = lambda: None
+) -> list[PreparedSource]:
+    """`prepare_source` of every source of a preset. Faults in one do not keep the others from being prepared.
+
+    Args:
+        data: the folder that holds the sources' folders.
+        location: of the shelf: a folder or a gs:// prefix.
+    Raises:
+        InvalidSource: names what is wrong in every source.
+    """
+    shelf = open_shelf(location)
+    done, problems = [], []
+    for source in preset.sources:
+        try:
+            examples = read_examples(source, data)
+            done.append(prepare_source(source.name, reading_of(source), examples, cuts, shelf, watch))
+        except InvalidSource as error:
+            problems.append(str(error))
+    if problems:
+        raise InvalidSource("\n".join(problems))
+    return done
+
+
+def prepared_table(sources: list[PreparedSource], location: str) -> Table:
+    """The prepared sources, for people."""
+    table = Table(title=f"prepared in {location}")
+    for column in ("source", "photographs", "MB", "", "digest"):
+        table.add_column(column, justify="right" if column in ("photographs", "MB") else "left")
+    for source in sources:
+        state = "prepared now" if source.fresh else "was there"
+        table.add_row(source.name, str(source.photographs), f"{source.size / 1e6:.0f}", state, source.digest[:16])
+    return table
+
+
 def prepare_source(
-    source: SourceConfig,
+    source: str,
+    reading: dict[str, Any],
     examples: list[Example],
     cuts: Sequence[Cut],
     shelf: Shelf,
     watch: Callable[[], None] = lambda: None,
+    together: int = TOGETHER,
 ) -> PreparedSource:
     """Put one source on a shelf. Killed at any moment, the shelf has the source as it was before, or whole.
 
     Args:
+        source: its name.
+        reading: how its files are read, as `split.reading_of` gives it.
         examples: all photographs of the source.
-        cuts: the views to keep; those that an earlier preparing kept as well are kept too.
+        cuts: the views to keep; those that an earlier preparing of the same photographs kept are kept as well.
         watch: called after each photograph.
+        together: photographs in one file.
     Raises:
         InvalidSource: lists every photograph or annotation that cannot be read.
-        CannotWrite: no room.
+        CannotWrite: no room, or another process prepares there.
         StorageError: a gs:// prefix does not take it.
     """
     with shelf.writing_alone():
         fingerprints = [fingerprint(example).hex() for example in examples]
-        before = read_prepared(shelf, source.name)
-        if before is not None and _same(before, source, examples, fingerprints):
+        before = _earlier(shelf, source)
+        if before is not None and _same(before, reading, examples, fingerprints):
             cuts = sorted({*cuts, *_cuts_of(before)}, key=lambda cut: cut.name)
-            if len(cuts) == len(_cuts_of(before)) and _files_are_there(shelf, before):
+            if len(cuts) == len(_cuts_of(before)) and shelf.has(source, before.files):
                 for _ in examples:
                     watch()
                 return _told(before.source, before.manifest, False)
         shelf.check_room(len(examples) * sum(PLANES * cut.size**2 for cut in cuts))
-        files, kept = _write_files(source.name, examples, cuts, shelf, watch)
+        files, kept = _write_files(source, examples, cuts, shelf, watch, together)
         manifest = {
             "format": FORMAT,
-            "source": source.name,
-            "reading": reading_of(source),
+            "source": source,
+            "reading": reading,
             "cuts": {cut.name: {"diameters": cut.diameters, "size": cut.size} for cut in cuts},
             "photographs": [
                 {
@@ -89,26 +147,28 @@ def prepare_source(
             "places": {cut.name: [places[i] for _, places in kept] for i, cut in enumerate(cuts)},
             "files": files,
         }
-        shelf.publish(source.name, _encode(manifest))
-        shelf.sweep(source.name, Prepared(source.name, manifest).files, before.files if before else set())
-    return _told(source.name, manifest, True)
+        shelf.publish(source, _encode(manifest))
+        shelf.sweep(source, Prepared(source, manifest).files, before.files if before else set())
+    return _told(source, manifest, True)
 
 
-def reading_of(source: SourceConfig) -> dict[str, Any]:
-    """How a source's files are read: photographs that were read in another way are others."""
-    return {"layout": source.layout, "options": dict(sorted(source.options.items())), "ellipses": source.ellipses}
+def _earlier(shelf: Shelf, source: str) -> Prepared | None:
+    try:
+        return read_prepared(shelf, source)
+    except InvalidCache:
+        return None  # damaged: prepared anew
 
 
 def _write_files(
-    source: str, examples: list[Example], cuts: Sequence[Cut], shelf: Shelf, watch: Callable[[], None]
+    source: str, examples: list[Example], cuts: Sequence[Cut], shelf: Shelf, watch: Callable[[], None], together: int
 ) -> tuple[list[dict[str, Any]], list[tuple[float, list[list[float]]]]]:
     """The manifest's list of files; and of each photograph the cup's share outside and, by cut, the disc's place."""
     files: list[dict[str, Any]] = []
     kept: list[tuple[float, list[list[float]]]] = []
     problems: list[str] = []
-    for first in range(0, len(examples), TOGETHER):
+    for first in range(0, len(examples), together):
         try:
-            read = read_each(examples[first : first + TOGETHER], lambda example: _read(example, cuts), watch)
+            read = read_each(examples[first : first + together], lambda example: _read(example, cuts), watch)
         except InvalidSource as error:
             problems.append(str(error))
         if problems:  # the others are read all the same, so that one look names whatever is wrong
@@ -142,10 +202,10 @@ def _writer(rows: list[np.ndarray]) -> Callable[[Path], None]:
     return write
 
 
-def _same(before: Prepared, source: SourceConfig, examples: list[Example], fingerprints: list[str]) -> bool:
+def _same(before: Prepared, reading: dict[str, Any], examples: list[Example], fingerprints: list[str]) -> bool:
     known = [(each["id"], each["fingerprint"]) for each in before.manifest["photographs"]]
     now = [(example.id, each) for example, each in zip(examples, fingerprints, strict=True)]
-    return known == now and before.manifest["reading"] == reading_of(source)
+    return known == now and before.manifest["reading"] == reading
 
 
 def _cuts_of(prepared: Prepared) -> list[Cut]:

@@ -15,11 +15,12 @@ from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from model.retina import Frame
 from training.accelerator import Accelerator, choose
+from training.cache import Cache
 from training.config import NetworkConfig, Preset, preset_from_dict
-from training.sources.example import digest
-from training.split import Split, read_splits
+from training.sources.example import Example, digest
+from training.split import Split, disc_cut_of, read_splits
 from training.train import train_network
-from training.views import ROI_DIAMETERS, ROI_SIZE, View, cut_views
+from training.views import ROI_DIAMETERS, ROI_SIZE, WHOLE, Cut, View, cut_all
 from training.whole_file import whole_file, writing
 
 NETWORKS = ("locator", "segmenter")
@@ -59,6 +60,7 @@ def train_run(
     accelerator: Accelerator | None = None,
     start: Start | None = None,
     command: str = "",
+    cache: Cache | None = None,
 ) -> Trained:
     """Train both networks of a preset; a run that was stopped goes on where its last checkpoint stands.
 
@@ -68,20 +70,23 @@ def train_run(
         accelerator: None for what `accelerator.choose` finds.
         start: what the weights start from; None for random ones.
         command: for the record.
+        cache: the photographs as they were prepared, which are then not decoded; the samples are the same.
     Raises:
-        InvalidSource, InvalidConfiguration, InvalidCheckpoint, CannotWrite.
+        InvalidSource, InvalidCache, InvalidConfiguration, InvalidCheckpoint, CannotWrite.
     """
     accelerator = accelerator or choose()
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    splits = read_splits(preset, data)
+    splits = read_splits(preset, data, cache)
     digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
     for name, split in splits.items():
         console.print(f"{name}: {len(split.training)} for training, {len(split.held_out)} held out")
     training = [example for split in splits.values() for example in split.training]
-    held_out = [example for split in splits.values() for example in split.held_out]
+    # a left-out source has no part in anything, not even in the log that somebody may look at
+    held_out = [example for split in splits.values() if not split.left_out for example in split.held_out]
     everything = json.dumps(digests, sort_keys=True)
-    whole, roi = cut_views(training, "whole"), cut_views(training, "roi")
+    cuts = dict(zip(NETWORKS, (WHOLE, disc_cut_of(preset)), strict=True))
+    whole, roi = (gather_views(training, cut, cache) for cut in cuts.values())
     distribution = estimate_distribution(preset, roi, whole)
     models: dict[str, keras.Model] = {}
     seconds: dict[str, float] = {}
@@ -92,7 +97,7 @@ def train_run(
             weights_of(preset, config),
             None if name == "locator" else preset.roi_diameters,
             views,
-            cut_views(held_out, "whole" if name == "locator" else "roi"),
+            gather_views(held_out, cuts[name], cache),
             distribution,
             preset.seed,
             preset.mixed_precision,
@@ -206,6 +211,13 @@ def weights_of(preset: Preset, config: NetworkConfig) -> dict[str, float]:
     return {source.name: config.sources.get(source.name, source.weight) for source in preset.sources}
 
 
+def gather_views(examples: list[Example], cut: Cut, cache: Cache | None) -> list[View]:
+    """One view of each photograph: decoded now, or as it was prepared. Raises InvalidSource, InvalidCache."""
+    if cache is not None:
+        return cache.views(examples, cut)
+    return cut_all(examples, cut)
+
+
 def estimate_distribution(preset: Preset, roi: list[View], whole: list[View]) -> Distribution:
     """The training distribution, every source counting by its weight in the segmenter's samples."""
     weights = weights_of(preset, preset.segmenter)
@@ -213,7 +225,8 @@ def estimate_distribution(preset: Preset, roi: list[View], whole: list[View]) ->
     for view in roi:
         counts[view.example.source] = counts.get(view.example.source, 0) + 1
     side = round(ROI_SIZE / ROI_DIAMETERS * preset.roi_diameters)
-    region = Frame((ROI_SIZE - side) // 2, (ROI_SIZE - side) // 2, side)
+    corner = (roi[0].image.shape[0] - side) // 2
+    region = Frame(corner, corner, side)
     roi_size, whole_size = preset.segmenter.network.input_size, preset.locator.network.input_size
     return normalisation.estimate(
         [_cut(view, region, roi_size) for view in roi],

@@ -46,8 +46,11 @@ class Shelf(Protocol):
     def fetch(self, source: str, name: str) -> Path:
         """A file on the disk of this machine. Raises InvalidCache where it is missing or damaged."""
 
+    def has(self, source: str, names: set[str]) -> bool:
+        """Whether all these files are there and whole."""
+
     def sweep(self, source: str, named: set[str], earlier: set[str]) -> None:
-        """Remove files that no manifest names any more; `named` are those of the newest, `earlier` of the one before."""
+        """Remove files that no manifest names any more: `named` by the newest, `earlier` by the one before."""
 
     def check_room(self, size: int) -> None:
         """Raises CannotWrite where `size` bytes certainly do not fit."""
@@ -101,6 +104,10 @@ class FolderShelf:
         if not path.is_file() or _sha256(path) != Path(name).stem:
             raise InvalidCache(f"{path}: missing or damaged; run `cupdisc-train prepare` again")
         return path
+
+    def has(self, source: str, names: set[str]) -> bool:
+        paths = [self._folder / source / name for name in names]
+        return all(path.is_file() and _sha256(path) == path.stem for path in paths)
 
     def sweep(self, source: str, named: set[str], earlier: set[str]) -> None:
         for path in (self._folder / source).glob("*.npy"):  # those of killed processes as well: nobody else writes here
@@ -178,8 +185,13 @@ class BucketShelf:
         with writing(path):
             if _sha256(partial) != path.stem:
                 partial.unlink()
-                raise InvalidCache(f"{self._bucket.uri(f'{source}/{name}')}: damaged; run `cupdisc-train prepare` again")
+                raise InvalidCache(
+                    f"{self._bucket.uri(f'{source}/{name}')}: damaged; run `cupdisc-train prepare` again"
+                )
             return partial.replace(path)
+
+    def has(self, source: str, names: set[str]) -> bool:
+        return names <= {name.rpartition("/")[2] for name in self._bucket.list(f"{source}/")}
 
     def sweep(self, source: str, named: set[str], earlier: set[str]) -> None:
         for name in earlier - named:  # others may be of a process that has not come to its manifest yet

@@ -3,11 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from model.errors import InvalidConfiguration
+from training.cache import Cache
 from training.config import Preset, SourceConfig
 from training.sources.example import Example, InvalidSource
 from training.sources.layouts import read_layout
+from training.views import Cut, cut_for
 
 ELLIPSES = Path(__file__).parent / "ellipses"
 
@@ -21,18 +24,21 @@ class Split:
     left_out: bool
 
 
-def read_splits(preset: Preset, data: Path) -> dict[str, Split]:
+def read_splits(preset: Preset, data: Path, cache: Cache | None = None) -> dict[str, Split]:
     """The photographs of each source of a preset, parted into training and held out.
 
     Args:
         data: the folder that holds the sources' folders.
+        cache: the photographs as they were prepared; a source then needs no folder, but where it has one, the same
+            photographs must be in it.
     Raises:
         InvalidSource: names what is wrong in every source.
+        InvalidCache: a source is not prepared, or is another one by now.
     """
     splits, problems = {}, []
     for source in preset.sources:
         try:
-            splits[source.name] = split_source(read_examples(source, data), source, preset)
+            splits[source.name] = split_source(read_examples(source, data, cache), source, preset)
         except InvalidSource as error:
             problems.append(str(error))
     if problems:
@@ -40,10 +46,18 @@ def read_splits(preset: Preset, data: Path) -> dict[str, Split]:
     return splits
 
 
-def read_examples(source: SourceConfig, data: Path) -> list[Example]:
-    """The annotated photographs of one source; `data` and errors as in `read_splits`."""
-    ellipses = ELLIPSES / source.ellipses if source.ellipses else None
-    return read_layout(source.layout, folder_of(source, data), source.name, source.options, ellipses)
+def read_examples(source: SourceConfig, data: Path, cache: Cache | None = None) -> list[Example]:
+    """The annotated photographs of one source; arguments and errors as in `read_splits`."""
+    ellipses, folder = ELLIPSES / source.ellipses if source.ellipses else None, folder_of(source, data)
+    if cache is not None and not folder.is_dir():
+        return cache.examples(source.name, reading_of(source), None)
+    examples = read_layout(source.layout, folder, source.name, source.options, ellipses)
+    return examples if cache is None else cache.examples(source.name, reading_of(source), examples)
+
+
+def reading_of(source: SourceConfig) -> dict[str, Any]:
+    """How a source's files are read: photographs that were read in another way are others."""
+    return {"layout": source.layout, "options": dict(sorted(source.options.items())), "ellipses": source.ellipses}
 
 
 def folder_of(source: SourceConfig, data: Path) -> Path:
@@ -69,3 +83,9 @@ def split_source(examples: list[Example], source: SourceConfig, preset: Preset) 
         tuple(example for example in examples if example.id in held_out),
         False,
     )
+
+
+def disc_cut_of(preset: Preset) -> Cut:
+    """The crops that the segmenter's samples are drawn from."""
+    augmentation = preset.segmenter.augmentation
+    return cut_for(preset.roi_diameters, augmentation.scale[1], augmentation.shift)

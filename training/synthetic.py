@@ -1,13 +1,14 @@
 """Drawn fundus photographs with exact masks, for tests and demonstrations; no eye of anybody.
 
-An eye is drawn as it is built: background with choroid and macula, a disc with a blurred border and a cup in it, arteries
-and veins that leave the disc in arcs around the macula and branch. Then a camera takes it: field of view, colours, light,
-haze, sharpness, noise. The masks hold the outlines before the border is blurred.
+An eye is drawn as it is built: background with choroid and macula, a disc with a blurred border and a cup in it,
+arteries and veins that leave the disc in arcs around the macula and branch. Then a camera takes it: field of view,
+colours, light, haze, sharpness, noise. The masks hold the outlines before the border is blurred.
 """
 
 import csv
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from model.errors import InvalidConfiguration
 from model.masks import Label
+from training.whole_file import writing
 
 WHOLE_HEIGHTS = (380, 520)  # pixels of a photograph of the retina
 CROP_SIDES = (180, 280)  # pixels of a crop of the disc
@@ -51,7 +53,9 @@ class Camera:
     height: int = 450  # pixels
     width: int = 480
     disc_share: float = 0.15  # disc height over the photograph's height
-    field_share: float = 0.96  # diameter of the field of view over the photograph's height; 0 where it fills the picture
+    field_share: float = (
+        0.96  # diameter of the field of view over the photograph's height; 0 where it fills the picture
+    )
     disc_at: tuple[float, float] = (0.35, 0.5)  # of the photograph's width and height
     background: tuple[float, float, float] = (170, 85, 45)
     falloff: float = 0.25  # how much darker the rim of the field is
@@ -135,37 +139,49 @@ def draw(eye: Eye, camera: Camera, random: np.random.Generator) -> tuple[np.ndar
     return picture, labels
 
 
-def write_folder(folder: Path, count: int, seed: int) -> Path:
+def write_index(folder: Path, rows: list[list[object]]) -> None:
+    """`index.csv` of a source in the layout `folder`; rows of id, disc, cup, view."""
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["id", "disc", "cup", "view"], *rows])
+
+
+def write_folder(folder: Path, count: int, seed: int, watch: Callable[[], None] = lambda: None) -> Path:
     """`count` drawn photographs, whole ones and crops, as a source in the layout `folder`.
 
     Photograph number n is the same whatever `count` is.
 
     Args:
         folder: must not hold anything yet; appears at once, when all is written.
+        watch: called after each photograph.
     Returns:
         `folder`.
     Raises:
         InvalidConfiguration: the folder holds something, or `count` is not positive.
+        CannotWrite: e.g. no space left; the folder is as it was.
     """
     if count < 1:
         raise InvalidConfiguration(f"count={count}: must be at least 1")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidConfiguration(f"{folder}: holds something already; take another folder")
     unfinished = folder.with_name(f".unfinished-{folder.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
     rows: list[list[object]] = []
-    for number in range(count):
-        random = np.random.default_rng([seed, number])
-        crop = bool(random.random() < CROP_SHARE)
-        picture, labels = draw(some_eye(random), some_camera(random, crop), random)
-        name = f"eye{number:04}"
-        write_example(unfinished, name, picture, labels)
-        rows.append([name, 1, 1, "crop" if crop else "full"])
-    with (unfinished / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["id", "disc", "cup", "view"], *rows])
-    if folder.exists():
-        folder.rmdir()
-    return unfinished.replace(folder)
+    with writing(folder):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            for number in range(count):
+                random = np.random.default_rng([seed, number])
+                crop = bool(random.random() < CROP_SHARE)
+                picture, labels = draw(some_eye(random), some_camera(random, crop), random)
+                name = f"eye{number:04}"
+                write_example(unfinished, name, picture, labels)
+                rows.append([name, 1, 1, "crop" if crop else "full"])
+                watch()
+            write_index(unfinished, rows)
+            if folder.exists():
+                folder.rmdir()
+            return unfinished.replace(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_example(folder: Path, name: str, picture: np.ndarray, labels: np.ndarray) -> None:

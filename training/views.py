@@ -122,4 +122,9 @@ def cut_one(example: Example, cut: Cut) -> View:
 
 def cut_views(examples: Iterable[Example], kind: Kind) -> list[View]:
     """`cut_view` of each, two at a time, in the order given; every unreadable file is named at once."""
-    return read_each(list(examples), lambda example: cut_view(example, kind))
+    return cut_all(examples, CUTS[kind])
+
+
+def cut_all(examples: Iterable[Example], cut: Cut) -> list[View]:
+    """As `cut_views`, of any cut."""
+    return read_each(list(examples), lambda example: cut_one(example, cut))

@@ -1,5 +1,6 @@
 // Calls of the API. Every failure comes out as a Problem, which knows its sentence.
 
+import { keyHeaders, mended } from "./key.js";
 import { explain } from "./words.js";
 
 const ATTEMPTS = 3; // for a busy service
@@ -15,9 +16,11 @@ export class Problem extends Error {
 export async function segment(file, eye, onSent, signal) {
   const query = new URLSearchParams({ masks: "polygon", laterality: eye });
   for (let attempt = 1; ; attempt += 1) {
+    const key = keyHeaders();
     try {
-      return JSON.parse(await upload(`v1/segmentations?${query}`, file, onSent, signal));
+      return JSON.parse(await upload(`v1/segmentations?${query}`, file, onSent, signal, key));
     } catch (error) {
+      if (await mended(error, key)) continue;
       if (error.code !== "overloaded" || attempt === ATTEMPTS) throw error;
       await new Promise((resolve) => setTimeout(resolve, 1000 * Math.min(error.retryAfter || attempt, 10)));
     }
@@ -56,14 +59,17 @@ function bytes(file, accept) {
 }
 
 async function send(address, options) {
+  const key = keyHeaders();
   let response;
   try {
-    response = await fetch(address, options);
+    response = await fetch(address, { ...options, headers: { ...options.headers, ...key } });
   } catch (error) {
     throw error.name === "AbortError" ? error : new Problem("unreachable");
   }
-  if (!response.ok) throw problemIn(response.status, await response.text());
-  return response;
+  if (response.ok) return response;
+  const problem = problemIn(response.status, await response.text());
+  if (await mended(problem, key)) return send(address, options);
+  throw problem;
 }
 
 function problemIn(status, text) {
@@ -76,12 +82,13 @@ function problemIn(status, text) {
 }
 
 // fetch cannot tell how much of a body has been sent
-function upload(address, file, onSent, signal) {
+function upload(address, file, onSent, signal, key) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", address);
     request.setRequestHeader("Content-Type", "application/octet-stream");
     request.setRequestHeader("Accept", "application/json");
+    for (const [name, value] of Object.entries(key)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onSent(event.loaded / event.total);
     request.upload.onload = () => onSent(1);
     request.onload = () => {

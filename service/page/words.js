@@ -31,13 +31,23 @@ const PROBLEMS = {
   no_version_live: ["The service has no trained version ready.", "Tell whoever runs it, then try again."],
   version_not_found: ["The trained version is not there any more.", "Reload this page, then try again."],
   upload_too_slow: ["The photograph took too long to arrive.", "Check the connection, then try again."],
+  key_missing: ["This service asks for a key.", "Ask whoever runs it for one."],
+  key_invalid: ["This key is not known here.", "Check that it is whole, or ask whoever runs the service."],
+  key_expired: ["This key has expired.", "Ask whoever runs the service for a new one."],
+  scope_missing: ["This key does not allow that.", "Ask whoever runs the service."],
+  rate_exceeded: ["This key has been used too often.", "Wait a moment, then try again."],
+  too_many_at_once: ["Too many photographs are under way with this key.", "Wait a moment, then try again."],
+  photograph_too_costly: ["This file takes too long to open.", "Save it as a plain JPEG, then add it again."],
   overloaded: ["The service is busy.", "Wait a moment, then try again."],
   invalid_mask: ["This outline cannot be measured.", "Undo the last step: an outline must not cross itself or leave the photograph."],
   disc_not_found: ["Without a disc there is no ratio.", "Draw the outline of the disc."],
   internal_error: ["The service made a mistake.", "Try again; if it happens again, tell whoever runs it."],
   unreachable: ["The service cannot be reached.", "Check that it runs and that you are connected, then try again."],
 };
-const AGAIN_HELPS = ["no_version_live", "upload_too_slow", "overloaded", "internal_error", "unreachable"];
+const AGAIN_HELPS = [
+  ...["key_missing", "key_invalid", "key_expired", "rate_exceeded", "too_many_at_once"],
+  ...["no_version_live", "upload_too_slow", "overloaded", "internal_error", "unreachable"],
+];
 
 /** { sentence, advice, again }: what a problem of the API means for the person in front of the screen. */
 export function explain(code, status, detail) {

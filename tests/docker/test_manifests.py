@@ -130,8 +130,9 @@ def test_the_manifests_belong_together():
     (port,) = pod["containers"][0]["ports"]
     assert by_kind["Service"]["spec"]["ports"][0]["targetPort"] == port["name"]
     assert by_kind["NetworkPolicy"]["spec"]["ingress"][0]["ports"][0]["port"] == port["containerPort"]
-    assert by_kind["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == (
-        by_kind["Deployment"]["metadata"]["name"]
+    assert (
+        by_kind["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"]
+        == (by_kind["Deployment"]["metadata"]["name"])
     )
 
 
@@ -163,9 +164,7 @@ def user_of(path: Path) -> int:
     return int(re.findall(r"^USER (\d+):\d+$", path.read_text(encoding="utf-8"), re.MULTILINE)[-1])
 
 
-@pytest.mark.parametrize(
-    "path", [*DOCKERFILES, *DOCKER.rglob("*.y*ml"), *REQUIREMENTS], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", [*DOCKERFILES, *DOCKER.rglob("*.y*ml"), *REQUIREMENTS], ids=lambda path: path.name)
 def test_no_file_says_where_packages_or_images_come_from(path: Path):
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"index-url|pypi\.org|docker\.io|ghcr\.io|debian\.org", text)

@@ -243,7 +243,7 @@ def test_open_registry(filled: LocalRegistry, folder: Path, tmp_path: Path) -> N
     assert registry.BUNDLED.name == "bundled"
     (tmp_path / "file").touch()
     for location in ("", "gs://", "gs://B/../x", "https://example.org", str(tmp_path / "file")):
-        with pytest.raises(InvalidConfiguration, match="registry=|gs:"):
+        with pytest.raises(InvalidConfiguration, match=r"registry=|gs:"):
             open_registry(location)
 
 

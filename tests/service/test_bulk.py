@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from model.images import Limits
 from service import bulk
 from service.bulk import Run
+from service.cli import app
 from service.files import find
 from service.worker import Here, Job
 from tests.service.conftest import EYE, draw_eye, encode
@@ -126,7 +128,7 @@ def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(
     arguments = [eyes, "--out", out, "--registry", published]
     process = started(*arguments, shell=f"ulimit -f {blocks}")
     _, err = process.communicate(timeout=120)
-    assert process.returncode in (1, 3)
+    assert process.returncode == 3
     assert "File too large" in err
     assert "Traceback" not in err
     assert not list(out.rglob("results.csv"))
@@ -202,10 +204,9 @@ def test_what_cannot_be_read_is_reported_and_skipped(published: Path, tmp_path: 
 
 
 def refused(arguments: Sequence[object], named: str) -> None:
-    result = run("segment", *map(str, arguments))
-    assert result.returncode == 1
+    result = CliRunner().invoke(app, ["segment", *map(str, arguments)])
+    assert result.exit_code == 1
     assert named in result.stderr
-    assert "Traceback" not in result.stderr
 
 
 def test_what_cannot_work_is_refused_before_anything_is_written(published: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_what_a_client_can_cause_is_not_our_fault() -> None:
     ours = {kind.code for kind, (status, _) in ANSWERS.items() if status >= 500}
     assert ours == {
         *("version_error", "corrupt_version", "unknown_schema", "no_version_live"),
-        *("engine_unavailable", "invalid_configuration"),
+        *("engine_unavailable", "invalid_configuration", "issuer_unreachable", "stopping"),
     }
 
 

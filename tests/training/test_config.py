@@ -42,11 +42,78 @@ def test_every_mistake_is_named_at_once(tmp_path):
         assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("line", ["steps = 0", "learning_rate = -1.0", "batch_size = 0"])
-def test_impossible_values_are_refused(tmp_path, line):
-    (tmp_path / "a.toml").write_text(SMALL.replace("[locator.network]", f"[locator]\n{line}\n[locator.network]"))
-    with pytest.raises(InvalidConfiguration, match=line.split()[0]):
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        *(("[locator]", each) for each in ("steps = 0", "learning_rate = -1.0", "batch_size = 0", "weight_decay = -1")),
+        *(("[locator]", each) for each in ("learning_rate = nan", "sources = { clinic = -1 }", "network = 3")),
+        *(
+            ("[segmenter.augmentation]", each)
+            for each in ("scale = [1.5, 0.5]", "hide = 1.5", "disc_share = [0.0, 0.5]")
+        ),
+        *(("[segmenter.network]", each) for each in ('outputs = ["disc"]', "input_size = 100", "depth = 99")),
+        *(("[[sources]]", each) for each in ("weight = -1", "held_out = -1", 'name = "../a"', 'layout = "papyrus"')),
+        *(("", each) for each in ("seed = -1", "roi_diameters = 0.5", "steps_per_epoch = 0", "seed = 1.5")),
+    ],
+)
+def test_impossible_values_are_refused_with_their_line(tmp_path, table, line):
+    key = line.split()[0]
+    least = {"name": '"clinic"', "outputs": '["disc"]'}
+    tables = {"": {}, "[[sources]]": {"name": least["name"]}, "[locator]": {}, "[locator.network]": {}}
+    tables |= {"[segmenter.network]": {}, "[segmenter.augmentation]": {}}
+    tables["[locator.network]"] = {} if key == "network" else {"outputs": least["outputs"]}
+    lines: list[str] = []
+    for name, keys in tables.items():
+        if key == "network" and name == "[locator.network]":
+            continue
+        lines += [name, *(f"{own} = {value}" for own, value in keys.items() if (name, own) != (table, key))]
+        lines += ["# a comment", line] if name == table else []
+    (tmp_path / "a.toml").write_text("\n".join(lines))
+    with pytest.raises(InvalidConfiguration, match=rf"a\.toml:{lines.index(line) + 1}: .*{key}"):
         read_preset(str(tmp_path / "a.toml"))
+
+
+def test_every_mistake_is_told_with_its_line_wherever_it_stands(tmp_path):
+    (tmp_path / "a.toml").write_text("""sead = 1
+never_held_out = [
+  "g0001",
+]
+[[sources]]
+name = "clinic"
+wait = 2
+[sources.options]
+part = "all"
+[[sources]]
+name = "clinic"
+held_out = "a few"
+[locator]
+steps = 0
+network.depth = 99
+[segmenter]
+network = { input_size = 100 }
+sources = { elsewhere = 1 }
+""")
+    with pytest.raises(InvalidConfiguration) as caught:
+        read_preset(str(tmp_path / "a.toml"))
+    told = dict(line.removeprefix(f"{tmp_path / 'a.toml'}:").split(": ", 1) for line in str(caught.value).splitlines())
+    expected = {"1": "sead", "7": "sources[0].wait", "9": "sources[0].options.part", "11": "sources[1].name"}
+    expected |= {"12": "sources[1].held_out", "14": "locator.steps", "15": "locator.network.depth"}
+    expected |= {"17": "segmenter.network.input_size", "18": "segmenter.sources.elsewhere"}
+    assert {line: text.split("=")[0].split(":")[0] for line, text in told.items()} == expected
+
+
+def test_a_missing_key_is_told_with_the_line_of_its_table(tmp_path):
+    (tmp_path / "a.toml").write_text("\n\n[[sources]]\nweight = 1\n[locator.network]\n[segmenter.network]\n")
+    with pytest.raises(InvalidConfiguration, match=r"a\.toml:3: sources\[0\]\.name: missing"):
+        read_preset(str(tmp_path / "a.toml"))
+
+
+def test_a_preset_without_anything_to_train_on_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text(SMALL.replace('name = "clinic"', 'name = "clinic"\nleft_out = true'))
+    with pytest.raises(InvalidConfiguration, match="nothing to train on"):
+        read_preset(str(tmp_path / "a.toml"))
+    with pytest.raises(InvalidConfiguration, match="sources: there is none"):
+        preset_from_dict({"name": "a", "sources": [], "locator": {"network": {}}, "segmenter": {"network": {}}})
 
 
 @pytest.mark.parametrize("text", ["= nonsense", "seed = 1\n"])

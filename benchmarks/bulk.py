@@ -1,0 +1,161 @@
+"""`cupdisc segment` over 500 whole photographs, beside the least that any program would have to do with them.
+
+That least is: on every core a process that reads a file, lets Pillow decode it at the same reduced scale, and calls the
+locator and the segmenter once each on ready inputs; nothing else. Both take turns. Prints Markdown.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.first_answer import cpu_name
+from benchmarks.photographs import WIDTHS, varied
+from model import engines
+from model.engines import usable_cores
+from model.images import Limits
+from model.registry import open_registry
+from model.segmenter import Segmenter
+from service.bulk import Run
+from service.files import find
+from service.settings import Settings
+from service.worker import Here, Job
+
+ROUNDS = 3
+WAYS = {"table alone": (False, False), "masks": (True, False), "masks and overlays": (True, True)}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Photographs per second: while all cores are at work, and from the command's start to its end."""
+
+    working: float
+    whole: float
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--photographs", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cupdisc-bulk-") as scratch:
+        eyes = Path(scratch) / "eyes"
+        eyes.mkdir()
+        for number, content in enumerate(varied(options.photographs)):
+            (eyes / f"{number:05}.jpg").write_bytes(content)
+        size = sum(file.stat().st_size for file in eyes.iterdir()) / options.photographs / 1e6
+        limits, ways = [], {name: [] for name in WAYS}
+        for number in range(options.rounds):  # side by side: the machine's mood is the same for all
+            limits.append(bare(eyes))
+            for name, (masks, overlays) in WAYS.items():
+                if number == 0 or name == "table alone":
+                    ways[name].append(bulk(eyes, Path(scratch) / "out", masks, overlays))
+    segmenter = Segmenter(open_registry("bundled").open("production"))
+    print(f"# Bulk on one machine, {datetime.now(UTC):%Y-%m-%d}\n")
+    print(
+        f"{usable_cores()} cores, {cpu_name()}, Python {platform.python_version()}, OpenVINO {version('openvino')}, "
+        f"Pillow {version('pillow')}, version {segmenter.version}, {segmenter.engine} {segmenter.precision}. "
+        f"{options.photographs} JPEGs, {min(WIDTHS)} to {max(WIDTHS)} pixels wide, {size:.1f} MB each; median of "
+        f"{options.rounds} rounds, pictures once.\n"
+    )
+    print("| what | photographs per s, all cores at work | ÷ the limit beside it | from start to end of the command |")
+    print("|---|---|---|---|")
+    told("bare decoding + bare networks, the limit", limits, limits)
+    for name, timings in ways.items():
+        told(f"cupdisc segment, {name}", timings, limits)
+
+
+def told(name: str, timings: list[Timing], limits: list[Timing]) -> None:
+    """A row."""
+    share = statistics.median(one.working / limit.working for one, limit in zip(timings, limits, strict=False))
+    working, whole = (
+        statistics.median(values) for values in zip(*((t.working, t.whole) for t in timings), strict=True)
+    )
+    print(f"| {name} | {working:.1f} | {share:.2f} | {whole:.1f} |", flush=True)
+
+
+def bulk(eyes: Path, out: Path, masks: bool, overlays: bool) -> Timing:
+    """The engine of the command, watched from inside, and then the command itself."""
+    settings = Settings()
+    artefact = open_registry(settings.registry).open(settings.version)
+    by = Here(settings.registry, artefact.manifest.version, settings.engine, settings.precision)
+    job = Job(by, Limits(), out, masks, overlays)
+    moments = []
+    for done in Run(find([eyes], out), job, usable_cores()):
+        assert done.wrong is None, done
+        moments.append(time.perf_counter())
+    cores = usable_cores()
+    working = (len(moments) - cores) / (moments[-1] - moments[cores - 1])  # from each worker's first to the last of all
+    shutil.rmtree(out)
+    flags = [] if masks else ["--no-masks"]
+    flags += [] if overlays else ["--no-overlays"]
+    command = [str(Path(sys.executable).with_name("cupdisc")), "segment", str(eyes), "--out", str(out), *flags]
+    whole = timed(lambda: subprocess.run(command, check=True, capture_output=True))
+    shutil.rmtree(out)
+    return Timing(working, len(moments) / whole)
+
+
+def bare(eyes: Path) -> Timing:
+    """The limit, with as many processes as cores, begun together once all are ready."""
+    files = sorted(eyes.iterdir())
+    cores = usable_cores()
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(cores + 1)
+    began = time.perf_counter()
+    crew = [context.Process(target=least, args=(files[core::cores], barrier)) for core in range(cores)]
+    for process in crew:
+        process.start()
+    barrier.wait()
+    ready = time.perf_counter()
+    for process in crew:
+        process.join()
+    ended = time.perf_counter()
+    assert not any(process.exitcode for process in crew)
+    return Timing(len(files) / (ended - ready), len(files) / (ended - began))
+
+
+def least(files: list[Path], barrier: Barrier) -> None:
+    """What no program can do without."""
+    artefact = open_registry("bundled").open("production")
+    smallest = Segmenter(artefact, threads=1).smallest_side
+    networks = [engines.load(path, threads=1) for path in (artefact.locator, artefact.segmenter)]
+    entries = (artefact.manifest.locator, artefact.manifest.segmenter)
+    inputs = [np.zeros((1, entry.input_size, entry.input_size, 3), np.float32) for entry in entries]
+    for network, ready in zip(networks, inputs, strict=True):
+        network(ready)
+    barrier.wait()
+    for file in files:
+        image = Image.open(file)
+        reduction = next((each for each in (8, 4, 2) if min(image.size) // each >= smallest), 1)
+        image.draft(None, (image.width // reduction, image.height // reduction))
+        np.asarray(image)
+        for network, ready in zip(networks, inputs, strict=True):
+            network(ready)
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    os.environ.pop("CUPDISC_THREADS", None)
+    main()

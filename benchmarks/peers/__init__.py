@@ -1,0 +1,1 @@
+"""Other Python model servers, answering the same question with the same networks."""

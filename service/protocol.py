@@ -1,0 +1,137 @@
+"""What one connection may cost before there is a request that could be refused: time, number, slow readers.
+
+uvicorn reads heads of requests for as long as a client likes, and answers what is no HTTP in plain text. This is its
+protocol with limits, passed to it as `http=`.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.observability import Metrics
+from service.problems import MEDIA_TYPE, Problem
+
+LARGEST_HEAD = 16 * 2**10  # bytes of request line and headers
+
+
+@dataclass
+class Connections:
+    """What all connections of one server may do, and how many there are. For one event loop."""
+
+    most: int  # at the same time
+    most_per_address: int  # from one address; 0 for any number, as behind a proxy all come from one
+    head_timeout_s: float  # until the head of a request has arrived, or anything of the first one
+    write_timeout_s: float  # for which a client may take nothing of its answer
+    metrics: Metrics
+    addresses: Counter[str] = field(default_factory=Counter)
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """uvicorn's protocol with these limits."""
+        return type("Limited", (_LimitedProtocol,), {"shared": self})
+
+
+class _LimitedProtocol(H11Protocol):
+    """One connection."""
+
+    shared: Connections
+    _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _close_timer: asyncio.TimerHandle | None = None
+    _address: str | None = None  # that it is counted by
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        shared, address = self.shared, self.client[0] if self.client else ""
+        shared.addresses[address] += 1
+        self._address = address
+        crowd = shared.most_per_address and shared.addresses[address] > shared.most_per_address
+        if shared.addresses.total() > shared.most or crowd:
+            self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections", "more connections than are held")
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timers()
+        if self._address is not None:
+            self.shared.addresses[self._address] -= 1
+            if not self.shared.addresses[self._address]:
+                del self.shared.addresses[self._address]
+            self._address = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        before = self.cycle
+        if self._head_timer is None and (before is None or before.response_complete):
+            self._await_head()  # the first bytes of a further request
+        super().data_received(data)
+        if self.cycle is not before and self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self.shared.write_timeout_s, self._reader_is_too_slow)
+
+    def resume_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._close_in_time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._close_in_time()
+
+    def send_400_response(self, msg: str) -> None:
+        self._end(HTTPStatus.BAD_REQUEST, "invalid_http", "this is no HTTP/1.1 request")
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.shared.head_timeout_s, self._head_is_too_slow)
+
+    def _head_is_too_slow(self) -> None:
+        self._head_timer = None
+        detail = f"the head of the request did not arrive within {self.shared.head_timeout_s:g} s"
+        self._end(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow", detail)
+
+    def _reader_is_too_slow(self) -> None:
+        self.shared.metrics.refused("slow_reader")
+        self.transport.abort()
+
+    def _end(self, status: HTTPStatus, code: str, detail: str) -> None:
+        """Answer with a problem, past the parser, and hang up."""
+        self._cancel_timers()
+        self.shared.metrics.refused(code)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # in the middle of another answer
+        if self.transport.is_closing():
+            return
+        body = Problem(title=status.phrase, status=status, detail=detail, code=code).model_dump_json().encode()
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\nx-content-type-options: nosniff\r\nconnection: close\r\n"
+        )
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            head += "retry-after: 1\r\n"
+        self.transport.write(f"{head}\r\n".encode() + body)
+        self.transport.close()
+        self._close_in_time()
+
+    def _close_in_time(self) -> None:
+        """A closed connection stays until the client has taken the rest, but not for ever."""
+        if self.transport.is_closing() and self._close_timer is None:
+            self._close_timer = self.loop.call_later(self.shared.write_timeout_s, self.transport.abort)
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._head_timer, self._write_timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._write_timer = self._close_timer = None

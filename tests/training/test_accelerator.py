@@ -1,0 +1,127 @@
+"""Tests of `training.accelerator`. Devices that are not here are forced: eight under JAX, two under TensorFlow."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.errors import InvalidConfiguration
+from tests.photographs import REPOSITORY
+from training.accelerator import Accelerator, choose
+
+Steps = dict[str, dict[str, Any]]
+
+
+def run_steps(backend: str, folder: Path) -> Steps:
+    """What `tests.training.steps` found out: its facts by name."""
+    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "tests.training.steps", str(folder / "steps.npz")]
+    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=600)
+    facts: Steps = {}
+    with np.load(folder / "steps.npz") as file:
+        for key in file.files:
+            name, fact = key.split("/")
+            facts.setdefault(name, {})[fact] = file[key]
+    return facts
+
+
+@pytest.fixture(scope="module")
+def on_jax(tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    pytest.importorskip("jax")
+    return run_steps("jax", tmp_path_factory.mktemp("jax"))
+
+
+@pytest.fixture(scope="module")
+def on_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    return run_steps("tensorflow", tmp_path_factory.mktemp("tensorflow"))
+
+
+def assert_same_step(one: dict[str, Any], many: dict[str, Any]) -> None:
+    """Loss, weights and statistics agree to 1e-4."""
+    assert one["loss"] == pytest.approx(many["loss"], abs=1e-4)
+    weights = [key for key in many if key != "loss"]
+    assert weights
+    for key in weights:
+        assert one[key] == pytest.approx(many[key], abs=1e-4), key
+
+
+@pytest.mark.timeout(600)
+def test_eight_devices_under_jax_step_as_one(on_jax: Steps):
+    assert_same_step(on_jax["one"], on_jax["many"])
+    assert_same_step(on_jax["group_one"], on_jax["group_many"])
+
+
+@pytest.mark.timeout(600)
+def test_under_jax_the_step_is_another_without_the_sum_of_gradients(on_jax: Steps):
+    with pytest.raises(AssertionError):
+        assert_same_step({**on_jax["group_one"], "loss": 0}, {**on_jax["alone"], "loss": 0})
+
+
+@pytest.mark.timeout(600)
+def test_two_devices_under_tensorflow_step_as_one(on_tensorflow: Steps):
+    assert_same_step(on_tensorflow["one"], on_tensorflow["many"])
+
+
+@pytest.mark.timeout(600)
+def test_under_tensorflow_the_step_is_another_without_the_sum_of_gradients(on_tensorflow: Steps):
+    assert on_tensorflow["one"]["loss"] == pytest.approx(on_tensorflow["alone"]["loss"], abs=1e-4)  # before the step
+    with pytest.raises(AssertionError, match="w"):
+        assert_same_step(on_tensorflow["one"], on_tensorflow["alone"])
+
+
+@pytest.mark.timeout(600)
+def test_a_training_step_of_eight_cores_lowers_for_tpu_without_one(on_jax: Steps):
+    lowered = on_jax["tpu"]
+    module = str(lowered["module"])
+    assert list(lowered["platforms"]) == ["tpu"]
+    assert lowered["devices"] == 8
+    assert lowered["static"]
+    assert "tensor<16x32x32x4xbf16>" in module  # layers compute in bf16
+    assert "callback" not in module  # nothing goes back to Python
+
+
+@pytest.mark.timeout(600)
+def test_a_training_step_compiles_with_xla_under_tensorflow(on_tensorflow: Steps):
+    compiled = on_tensorflow["compiled"]
+    assert np.isfinite(compiled["loss"])
+    assert not {"PyFunc", "EagerPyFunc", "PyFuncStateless"} & set(compiled["operations"])
+    assert "Conv2DBackpropFilter" in compiled["operations"]  # the graph that was looked at is the whole step
+
+
+def test_without_an_accelerator_the_cpu_is_taken():
+    accelerator = choose("auto")
+    assert (accelerator.kind, accelerator.count, accelerator.backend) == ("cpu", 1, "tensorflow")
+
+
+@pytest.mark.parametrize("device", ["tpu", "gpu"])
+def test_a_device_that_is_not_there_is_refused(device: str):
+    with pytest.raises(InvalidConfiguration, match=f"device='{device}': tensorflow sees none"):
+        choose(device)
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(InvalidConfiguration, match="must be one of auto, tpu, gpu, cpu"):
+        choose("quantum")
+
+
+def test_a_batch_that_cannot_be_split_evenly_is_refused():
+    with pytest.raises(InvalidConfiguration, match="batch_size=12: must be a multiple of the 8 devices"):
+        Accelerator("tpu", 8, "jax", "TPU", True).check_batch(12)
+
+
+def test_predictions_do_not_depend_on_how_many_are_made_at_once():
+    import keras
+
+    from model.unet import UNetConfig, build_unet
+
+    keras.utils.set_random_seed(2)
+    network = build_unet(UNetConfig(input_size=32, depth=1, start_channels=4))
+    images = np.random.default_rng(3).normal(size=(5, 32, 32, 3)).astype(np.float32)
+    accelerator = choose("cpu")
+    answers = accelerator.predict(network, images, 4)
+    assert answers.shape == (5, 32, 32, 2)
+    assert answers == pytest.approx(np.asarray(network(images)), abs=1e-5)

@@ -1,0 +1,44 @@
+"""Tests of `training.calibrate`: intervals of made-up errors."""
+
+import numpy as np
+import pytest
+
+from tests.training.results import several
+from training.calibrate import coverage_on_new_sources, interval
+
+NINE = [0.01 * n for n in range(1, 10)]  # the ceil(10 × 0.9)-th smallest is 0.09
+
+
+def test_the_widest_source_decides():
+    found = interval(several("a", NINE), [*several("b", [2 * e for e in NINE])])
+    assert found["vertical_half_width"] == pytest.approx(0.18)
+    assert found["widest_source"] == "b, left out"
+
+
+def test_a_source_has_no_part_in_the_interval_that_is_measured_on_it():
+    left_out = [*several("a", NINE), *several("b", [2 * e for e in NINE]), *several("c", [0.0] * 9)]
+    rows = {row["source"]: row for row in coverage_on_new_sources(left_out)}
+    assert rows["a"]["half_width"] == pytest.approx(0.18)  # of b
+    assert rows["b"]["half_width"] == pytest.approx(0.09)  # of a: its own 0.18 does not count
+    assert rows["b"]["covered"] == 4  # 0.02, 0.04, 0.06 and 0.08
+    assert rows["b"]["coverage"] == pytest.approx(4 / 9, abs=1e-4)
+    low, high = rows["b"]["coverage_95"]
+    assert low < 4 / 9 < high
+    assert rows["b"]["calibrated_on"] == ["a", "c"]
+
+
+def test_the_width_is_of_the_part_that_a_ratio_can_take():
+    left_out = [*several("a", [0.1] * 9, truth=0.9), *several("b", [0.2] * 9, truth=0.5)]
+    rows = {row["source"]: row for row in coverage_on_new_sources(left_out)}
+    assert rows["a"]["mean_width"] == pytest.approx(0.2)  # drawn 1.0, half width 0.2: from 0.8 to 1
+
+
+def test_one_left_out_source_says_nothing_of_another():
+    assert coverage_on_new_sources(several("a", NINE)) == []
+
+
+def test_like_sources_are_covered_as_promised():
+    random = np.random.default_rng(5)
+    left_out = [r for name in "abc" for r in several(name, list(random.normal(0, 0.05, 400)))]
+    for row in coverage_on_new_sources(left_out):
+        assert row["coverage"] == pytest.approx(0.9, abs=0.05)
