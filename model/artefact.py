@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from model import engines
-from model.errors import NoRoom, CorruptVersion, InvalidConfiguration, UnknownSchema
+from model.errors import CorruptVersion, InvalidConfiguration, NoRoom, UnknownSchema
 
 if TYPE_CHECKING:
     import keras

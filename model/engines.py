@@ -34,7 +34,14 @@ class Engine(Protocol):
         ...
 
 
-def load(saved_model: Path, engine: str = "auto", precision: str = "auto", threads: int = 0) -> Engine:
+def load(
+    saved_model: Path,
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    streams: int = 1,
+    compiled: Path | None = None,
+) -> Engine:
     """A network that is ready to run.
 
     Args:
@@ -43,6 +50,9 @@ def load(saved_model: Path, engine: str = "auto", precision: str = "auto", threa
         precision: "f32", "bf16" (OpenVINO on a CPU that computes in it), or "auto": bf16 where the CPU can, else f32.
         threads: for one call; 0 means as many as there are cores that this process may use. TensorFlow has one pool per
             process, sized before its first operation; a later number is ignored.
+        streams: calls that OpenVINO runs at the same time, sharing the threads; more calls wait for each other.
+        compiled: a folder where OpenVINO keeps what it made of a network, so that the next start is quicker. What lies
+            there is run: nobody else may write to it.
     Raises:
         InvalidConfiguration: an unknown engine or precision, or one that the engine or the CPU does not have.
         EngineUnavailable: the engine is not installed.
@@ -54,6 +64,8 @@ def load(saved_model: Path, engine: str = "auto", precision: str = "auto", threa
         raise InvalidConfiguration(f"precision={precision!r}: must be auto, {' or '.join(PRECISIONS)}")
     if threads < 0:
         raise InvalidConfiguration(f"threads={threads}: must be 0 or more")
+    if streams < 1:
+        raise InvalidConfiguration(f"streams={streams}: must be 1 or more")
     if engine == "auto":
         engine = "openvino" if is_installed("openvino") else "tensorflow"
     if not is_installed(engine):
@@ -61,7 +73,7 @@ def load(saved_model: Path, engine: str = "auto", precision: str = "auto", threa
     if not (saved_model / "saved_model.pb").is_file():
         raise CorruptVersion(f"{saved_model.name}/saved_model.pb is missing")
     if engine == "openvino":
-        return _OpenVINOEngine(saved_model, precision, threads or usable_cores())
+        return _OpenVINOEngine(saved_model, precision, threads or usable_cores(), streams, compiled)
     return _TensorFlowEngine(saved_model, precision, threads)
 
 
@@ -110,12 +122,12 @@ class _OpenVINOEngine:
     """One compiled network with a free batch.
 
     A request holds the tensors of one run, so every call takes one that no other call is using. Calls that overlap wait
-    for each other inside OpenVINO, each then running on all threads.
+    for each other inside OpenVINO beyond the number of streams, which divide the threads between them.
     """
 
     name = "openvino"
 
-    def __init__(self, saved_model: Path, precision: str, threads: int) -> None:
+    def __init__(self, saved_model: Path, precision: str, threads: int, streams: int, compiled: Path | None) -> None:
         openvino = import_openvino()
         core = openvino.Core()
         if precision == "auto":
@@ -128,9 +140,11 @@ class _OpenVINOEngine:
                 raise CorruptVersion(f"{saved_model.name}: the signature is not {INPUT} → {OUTPUT}")
             options = {
                 "INFERENCE_PRECISION_HINT": precision,  # else OpenVINO picks by the CPU and says nothing
-                "PERFORMANCE_HINT": "LATENCY",
+                "NUM_STREAMS": streams,
                 "INFERENCE_NUM_THREADS": threads,
             }
+            if compiled is not None:
+                options["CACHE_DIR"] = str(compiled)
             self._compiled = core.compile_model(network, "CPU", options)
         except RuntimeError as error:
             raise CorruptVersion(f"{saved_model.name}: OpenVINO cannot load it: {error}") from error

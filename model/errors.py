@@ -185,3 +185,19 @@ class ObjectChanged(StorageError):
     """The object is no longer what it was when it was read."""
 
     code = "object_changed"
+
+
+class Overloaded(CupDiscError):
+    """More photographs wait than the queue may hold; `Retry-After` says when to ask again."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(CupDiscError):
+    """The answer was not ready in time."""
+
+    code = "deadline_exceeded"

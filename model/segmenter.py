@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,13 +142,21 @@ class Segmenter:
 
     Args:
         artefact: a version whose digests were checked.
-        engine: "auto", "openvino" or "tensorflow"; precision: "auto", "f32" or "bf16"; threads: 0 for all.
+        engine, precision, threads, streams, compiled: as `engines.load`.
     Raises:
         CorruptVersion: the manifest lacks numbers that this code needs.
         EngineUnavailable, InvalidConfiguration: as `engines.load`.
     """
 
-    def __init__(self, artefact: Artefact, engine: str = "auto", precision: str = "auto", threads: int = 0) -> None:
+    def __init__(
+        self,
+        artefact: Artefact,
+        engine: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        streams: int = 1,
+        compiled: Path | None = None,
+    ) -> None:
         self.manifest = manifest = artefact.manifest
         self.name, self.version, self.digest = manifest.name, manifest.version, artefact.digest
         try:
@@ -159,8 +168,10 @@ class Segmenter:
             self._coverage = float(calibration["coverage"]) if calibration else 0.0
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptVersion(f"manifest.json of {manifest.version}: {error!r}") from error
-        self._locator: Engine = engines.load(artefact.locator, engine, precision, threads)
-        self._segmenter: Engine = engines.load(artefact.segmenter, engine, precision, threads)
+        self._locator, self._segmenter = (
+            engines.load(network, engine, precision, threads, streams, compiled)
+            for network in (artefact.locator, artefact.segmenter)
+        )
         self._locator_size = manifest.locator.input_size
         self._segmenter_size = manifest.segmenter.input_size
         self._channels = [manifest.segmenter.outputs.index(name) for name in ("disc", "cup")]

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -9,17 +10,17 @@ from typing import Literal
 import numpy as np
 from fastapi import Response
 
-from model import biomarkers, images
+from model import biomarkers
 from model.biomarkers import Laterality
-from model.images import Decoded, Limits
-from model.masks import Label
+from model.images import Decoded
+from model.masks import Label, Patch
 from model.segmenter import Segmentation, Segmenter
 from service import rendering, report
 from service.schemas import Mask, PngMask, PolygonMask, RleMask, SegmentationAnswer
 
 MaskEncoding = Literal["png", "rle", "polygon", "none"]
 Render = Literal["overlay", "mask", "pdf"]
-_PRIVATE = {"Cache-Control": "no-store", "Vary": "Accept"}
+PRIVATE = {"Cache-Control": "no-store", "Vary": "Accept"}
 
 
 @dataclass(frozen=True)
@@ -32,24 +33,53 @@ class Wish:
     laterality: Laterality = "unknown"
 
 
-def answer(data: bytes, segmenter: Segmenter, limits: Limits, wish: Wish) -> Response:
+@dataclass(frozen=True)
+class Answered:
+    """The answer, and what it was made from."""
+
+    response: Response
+    segmentation: Segmentation
+    decoded: Decoded  # perhaps reduced
+    timings_ms: dict[str, float]  # by stage
+
+
+def answer(
+    data: bytes,
+    segmenter: Segmenter,
+    wish: Wish,
+    decode: Callable[[bytes, int | None], Decoded],
+    between: Callable[[], None] = lambda: None,
+) -> Answered:
     """Decode, segment, encode.
 
+    Args:
+        decode: bytes → photograph, perhaps reduced to a smallest side.
+        between: called between the stages; what it raises ends the work.
     Raises:
         PhotographError: as `images.decode`.
     """
     started = time.perf_counter()
-    decoded = images.decode(data, limits)
+    decoded = decode(data, None if _shows_the_photograph(wish) else segmenter.smallest_side)
     decode_ms = _since(started)
-    (segmentation,) = segmenter.segment([decoded.pixels])
+    (segmentation,) = segmenter.segment([decoded], between)
+    if segmentation.coarse:
+        started = time.perf_counter()
+        decoded = decode(data, None)
+        decode_ms += _since(started)
+        (segmentation,) = segmenter.segment([decoded], between)
+    started = time.perf_counter()
     if wish.media_type == "image/png":
-        return _picture(_png(decoded, segmentation, wish.render), segmentation, segmenter, wish.media_type)
-    if wish.media_type == "application/pdf":
+        content = _png(decoded, segmentation, wish.render)
+        response = _picture(content, segmentation, segmenter, wish.media_type)
+    elif wish.media_type == "application/pdf":
         found = describe(decoded, segmentation, segmenter, replace(wish, masks="none"), decode_ms)
-        page = report.pdf(decoded.pixels, segmentation.label_mask, found, datetime.now(UTC))
-        return _picture(page, segmentation, segmenter, wish.media_type)
-    body = describe(decoded, segmentation, segmenter, wish, decode_ms)
-    return Response(body.model_dump_json(), headers=_PRIVATE, media_type="application/json")
+        content = report.pdf(decoded.pixels, segmentation.label_mask, found, datetime.now(UTC))
+        response = _picture(content, segmentation, segmenter, wish.media_type)
+    else:
+        body = describe(decoded, segmentation, segmenter, wish, decode_ms)
+        response = Response(body.model_dump_json(), headers=PRIVATE, media_type="application/json")
+    timings_ms = {"decode": decode_ms, **segmentation.timings_ms, "encode": _since(started)}
+    return Answered(response, segmentation, decoded, timings_ms)
 
 
 def describe(
@@ -57,15 +87,15 @@ def describe(
 ) -> SegmentationAnswer:
     """Everything about one photograph as the API tells it."""
     started = time.perf_counter()
-    disc_mask = segmentation.label_mask >= Label.RIM
-    cup_mask = segmentation.label_mask == Label.CUP
+    shown = segmentation.shown
+    disc, cup = (shown.having(np.asarray(part)) for part in (shown.values >= Label.RIM, shown.values == Label.CUP))
     structures = {
-        "disc": _structure(segmentation.disc, disc_mask, segmentation.disc_confidence, wish.masks),
-        "cup": _structure(segmentation.cup, cup_mask, segmentation.cup_confidence, wish.masks),
+        "disc": _structure(segmentation.disc, disc, segmentation.disc_confidence, wish.masks),
+        "cup": _structure(segmentation.cup, cup, segmentation.cup_confidence, wish.masks),
     }
     ratios = segmentation.ratios and {**vars(segmentation.ratios), "vertical_interval": segmentation.vertical_interval}
-    sectors = biomarkers.rim_widths(segmentation.label_mask, wish.laterality) if segmentation.gradable else None
-    height, width = decoded.pixels.shape[:2]
+    sectors = biomarkers.rim_widths(shown.values, wish.laterality) if segmentation.gradable else None
+    height, width = decoded.shape
     return SegmentationAnswer.model_validate(
         {
             "version": {
@@ -88,16 +118,20 @@ def describe(
     )
 
 
-def _structure(region: object, mask: np.ndarray, confidence: float | None, masks: MaskEncoding) -> object:
+def _shows_the_photograph(wish: Wish) -> bool:
+    return wish.media_type == "application/pdf" or (wish.media_type == "image/png" and wish.render != "mask")
+
+
+def _structure(region: object, mask: Patch, confidence: float | None, masks: MaskEncoding) -> object:
     return region and {**vars(region), "mask": _encode(mask, masks), "confidence": confidence}
 
 
-def _encode(mask: np.ndarray, encoding: MaskEncoding) -> Mask | None:
+def _encode(mask: Patch, encoding: MaskEncoding) -> Mask | None:
     match encoding:
         case "png":
             return PngMask(data=base64.b64encode(rendering.mask_png(mask)).decode("ascii"))
         case "rle":
-            return RleMask(size=(mask.shape[0], mask.shape[1]), counts=rendering.mask_rle(mask))
+            return RleMask(size=mask.shape, counts=rendering.mask_rle(mask))
         case "polygon":
             return PolygonMask(rings=rendering.mask_rings(mask))
         case "none":
@@ -113,7 +147,7 @@ def _png(decoded: Decoded, segmentation: Segmentation, render: Render | None) ->
 
 def _picture(content: bytes, segmentation: Segmentation, segmenter: Segmenter, media_type: str) -> Response:
     headers = {
-        **_PRIVATE,
+        **PRIVATE,
         "CupDisc-Version": segmenter.version,
         "CupDisc-Gradable": str(segmentation.gradable).lower(),
         "CupDisc-Reasons": ", ".join(segmentation.reasons),

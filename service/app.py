@@ -4,22 +4,40 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import anyio
+import cv2
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from model import engines
 from model.images import Limits
-from model.registry import Registry, open_registry
-from service import observability, openapi, page, problems, routes, security, uploads
+from model.registry import Registry
+from service import (
+    admin,
+    batching,
+    observability,
+    openapi,
+    page,
+    problems,
+    queueing,
+    routes,
+    security,
+    shadow,
+    storage,
+    tracing,
+    uploads,
+)
 from service.decoding import Decoders
 from service.settings import Settings
-from service.versions import LiveVersions
+from service.versions import Follower, LiveVersions, registry_of
 
 API_VERSION = "1.0.0"
 DESCRIPTION = """Optic disc, optic cup and cup-to-disc ratio from one colour fundus photograph.
 
 Every error is an RFC 9457 problem with a stable `code`. For research and education; not a medical device."""
+TRANSFERS = 8  # photographs and results at once that travel from and to Cloud Storage
+FETCHING = 2  # requests at once for versions that are not loaded; others of them wait
 SAME_HOST_ONLY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
@@ -43,11 +61,25 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     )
     limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     app.state.limits = limits
-    app.state.metrics = observability.Metrics()
+    traces = tracing.provider(settings.traces) if settings.traces else None
+    app.state.traces = traces
+    app.state.metrics = tracing.TracedMetrics(traces.get_tracer("cupdisc")) if traces else observability.Metrics()
     app.state.stopping = False  # not ready any more: it has been told to stop
-    app.state.live = LiveVersions(registry or open_registry(settings.registry), settings)
-    app.state.decoders = Decoders(settings.max_parallel, settings.decode_memory_bytes, settings.decode_timeout_s)
-    app.state.workers = anyio.CapacityLimiter(settings.max_parallel)
+    app.state.live = LiveVersions(registry or registry_of(settings), settings, app.state.metrics)
+    app.state.settings = settings
+    app.state.fetching = anyio.CapacityLimiter(FETCHING)
+    app.state.cloud = storage.CloudPhotographs(settings)
+    app.state.transfers = anyio.CapacityLimiter(TRANSFERS)
+    app.state.shadow = shadow.Shadow(app.state.metrics)
+    parallel = settings.max_parallel or engines.usable_cores() + 1
+    app.state.decoders = Decoders(parallel, settings.decode_memory_bytes, settings.decode_timeout_s)
+    app.state.decode = lambda data, side: app.state.decoders.decode(data, limits, side)
+    app.state.workers = anyio.CapacityLimiter(parallel)
+    terms = queueing.Terms(parallel, settings.max_queue_length, settings.deadline_s)
+    app.state.queue = queueing.Queue(terms, app.state.metrics)
+    rules = batching.Rules(settings.max_batch, settings.streams, settings.max_batch_wait_s)
+    app.state.shared = batching.SharedSegmenters(rules, app.state.metrics.batch)
+    cv2.setNumThreads(1)  # the photographs' own threads keep the cores busy
     body_limit = limits.max_bytes + uploads.FORM_OVERHEAD
     admission, sites = security.Admission(settings), security.sites(settings.cors_origins)
     # the innermost first: who is turned away has had nothing of the body read, and every answer is counted
@@ -56,9 +88,12 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     if sites:
         app.add_middleware(security.cors, allowed=sites)
     app.add_middleware(observability.Observed, metrics=app.state.metrics)
+    if traces:
+        app.add_middleware(tracing.Traced, tracer=traces.get_tracer("cupdisc"))
     app.add_middleware(security.BrowserHeaders)
     app.add_middleware(HeadAsGet)
     app.include_router(routes.router)
+    app.include_router(admin.router)
     app.include_router(observability.router)
     page.install(app)
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]))
@@ -72,10 +107,16 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """From the first request to the last."""
+    follower = Follower(app.state.live, app.state.settings.poll_interval_s)
     try:
         yield
     finally:
+        follower.close()
+        app.state.shadow.close()
+        app.state.queue.close()
         app.state.decoders.close()
+        if app.state.traces:
+            app.state.traces.shutdown()  # sends what is left
 
 
 class HeadAsGet:

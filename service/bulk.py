@@ -29,8 +29,8 @@ from service.worker import CannotWrite, Done, Here, Job, Ready, Stop
 
 JOURNAL, MADE_WITH = "journal.jsonl", "made_with.json"  # in UNFINISHED
 KINDS = ("overlay", "disc", "cup")  # of pictures
-AT_HAND = 2  # photographs that a worker has been given: the one it works on, and the next
-LONGEST_S = 120.0  # that one photograph may take on this machine; the largest allowed take a few seconds
+AHEAD = 2  # times as many photographs as a worker works on together are at its hand
+LONGEST_S = 120.0  # that a photograph may take on this machine; the largest allowed take a few seconds
 START_WORKER = "import sys; from service.worker import main; main(int(sys.argv[1]))"
 
 
@@ -245,8 +245,8 @@ def _writing(out: Path) -> Iterator[None]:
 class _Worker:
     process: subprocess.Popen[bytes]
     line: Connection
-    at_hand: deque[int]  # photographs, the one it works on first
-    since: float  # when it began with that one
+    at_hand: deque[int]  # photographs, in the order in which it works on them
+    since: float  # when it was last done with one, or got the first
     ready: bool = False
 
 
@@ -257,8 +257,13 @@ def _crew(
     count: int,
     check_made_with: Callable[[dict[str, str | None]], None],
 ) -> Iterator[tuple[int, Done]]:
-    """Each of `to_do` with what came of it, as soon as it is there."""
+    """Each of `to_do` with what came of it, as soon as it is there.
+
+    Where a worker dies or takes too long, one of the photographs that it had at hand is to blame: each of them is tried
+    again, alone.
+    """
     crew = [_started(job) for _ in range(count)]
+    suspects: set[int] = set()
     try:
         while to_do or any(worker.at_hand for worker in crew):
             speaking = connection.wait([worker.line for worker in crew], _patience_s(crew, job))
@@ -268,7 +273,7 @@ def _crew(
                 try:
                     said = worker.line.recv()
                 except (EOFError, ConnectionError):
-                    yield from _buried(worker, WorkerEnded(_death(worker.process)), photographs, to_do)
+                    yield from _buried(worker, WorkerEnded(_death(worker.process)), photographs, to_do, suspects)
                     crew.remove(worker)
                     crew += [_started(job)] * bool(to_do)
                     continue
@@ -276,16 +281,17 @@ def _crew(
                     case Ready():
                         check_made_with(said.made_with)
                         worker.ready = True
-                        _hand_out(worker, photographs, to_do)
+                        _hand_out(worker, photographs, to_do, suspects, job.together, len(crew))
                     case Done():
                         index = worker.at_hand.popleft()
                         worker.since = time.monotonic()
-                        _hand_out(worker, photographs, to_do)
+                        _hand_out(worker, photographs, to_do, suspects, job.together, len(crew))
                         yield index, said
                     case Stop():
                         raise said.error
             for worker in [one for one in crew if (left := _left_s(one, job)) is not None and left <= 0]:
-                yield from _buried(worker, TookTooLong(f"not done after {LONGEST_S:.0f} s"), photographs, to_do)
+                error = TookTooLong(f"not done after {LONGEST_S:.0f} s")
+                yield from _buried(worker, error, photographs, to_do, suspects)
                 crew.remove(worker)
                 crew += [_started(job)] * bool(to_do)
     finally:
@@ -312,8 +318,19 @@ def _started(job: Job) -> _Worker:
     return _Worker(process, line, deque(), time.monotonic())
 
 
-def _hand_out(worker: _Worker, photographs: Sequence[Photograph], to_do: deque[int]) -> None:
-    while to_do and len(worker.at_hand) < AT_HAND:
+def _hand_out(
+    worker: _Worker,
+    photographs: Sequence[Photograph],
+    to_do: deque[int],
+    suspects: set[int],
+    together: int,
+    crew: int,
+) -> None:
+    """Enough to keep a worker busy; towards the end less, so that all of them end together."""
+    enough = max(1, min(AHEAD * together, len(to_do) // crew))
+    while to_do and len(worker.at_hand) < enough and not suspects.intersection(worker.at_hand):
+        if to_do[0] in suspects and worker.at_hand:
+            return
         index = to_do.popleft()
         if not worker.at_hand:
             worker.since = time.monotonic()
@@ -323,16 +340,17 @@ def _hand_out(worker: _Worker, photographs: Sequence[Photograph], to_do: deque[i
 
 
 def _buried(
-    worker: _Worker, error: CupDiscError, photographs: Sequence[Photograph], to_do: deque[int]
+    worker: _Worker, error: CupDiscError, photographs: Sequence[Photograph], to_do: deque[int], suspects: set[int]
 ) -> Iterator[tuple[int, Done]]:
-    """The photograph that a worker died of; the others that it had at hand are for somebody else."""
+    """Who alone was at hand when a worker died has had its turn; where several were, each gets one of its own."""
     _end(worker)
     if not worker.ready:
         raise error
-    if worker.at_hand:
+    if len(worker.at_hand) == 1:
         index = worker.at_hand.popleft()
-        to_do.extendleft(reversed(worker.at_hand))
         yield index, Done({"file": str(photographs[index].file), "error": error.code}, str(error))
+    suspects.update(worker.at_hand)
+    to_do.extendleft(reversed(worker.at_hand))
 
 
 def _end(worker: _Worker) -> None:

@@ -31,6 +31,44 @@ MEASUREMENTS = {
 VERSIONS = {"versions": _shown("versions", "One version")}
 VERSION = {"version": _shown("version", "Manifest and card are shortened here")}
 HEALTH = {"ok": {"summary": "In good health", "value": {"status": "ok"}}}
+READY = {
+    **HEALTH,
+    "degraded": {
+        "summary": "The registry cannot be read; what was there before serves",
+        "value": {"status": "degraded", "reasons": ["storage_unavailable"]},
+    },
+}
+NAMED = {
+    "named": {
+        "summary": "A photograph on Cloud Storage, the results beside it",
+        "value": {"uri": "gs://clinic/photographs/0001.jpg", "output": "gs://clinic/results/0001"},
+    }
+}
+SERVING = {
+    "swapped": {
+        "summary": "A new version has just taken over",
+        "value": {
+            "default": "2026.11.2",
+            "candidate": None,
+            "degraded": {},
+            "refused": {},
+            "events": [
+                {
+                    "time": "2026-11-23T09:30:00.125+00:00",
+                    "event": "loaded",
+                    "version": "2026.11.2",
+                    "detail": "openvino f32, probe 21 ms",
+                },
+                {
+                    "time": "2026-11-23T09:30:00.126+00:00",
+                    "event": "swapped",
+                    "version": "2026.11.2",
+                    "detail": "production: 2026.11.1 → 2026.11.2",
+                },
+            ],
+        },
+    }
+}
 METRICS = {
     "shortened": {
         "summary": "Shortened",

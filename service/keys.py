@@ -1,7 +1,6 @@
 """Who may call: named keys and holders of tokens, from one file that may be changed while the service runs."""
 
 import hashlib
-import hmac
 import json
 import os
 import secrets
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
 import structlog
 from limits import parse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -118,21 +118,21 @@ def write(path: Path, content: KeyFile) -> None:
 
 
 class Verifier:
-    """Whose key it is, in a time that does not depend on the key, nor on whether it is anybody's."""
+    """Which of the known keys it is, in a time that depends neither on the key nor on whether it is known.
 
-    def __init__(self, keys: Sequence[Key]) -> None:
-        self._digests = [bytes.fromhex(key.sha256) for key in keys]
-        self._callers: list[Caller | None] = [None, *keys]
+    All bytes of all digests are compared, without a branch. Measured, `hmac.compare_digest` in a loop tells right keys
+    from wrong ones by some nanoseconds, as Python's own True, False and small numbers do not cost the same.
+    """
 
-    def __len__(self) -> int:
-        return len(self._digests)
+    def __init__(self, digests: Sequence[str]) -> None:
+        self._known = np.array([list(bytes.fromhex(one)) for one in digests], np.uint8).reshape(-1, 32)
 
-    def __call__(self, presented: bytes) -> Caller | None:
-        """The caller, expired or not; None for nobody's key. Every key of the file is compared each time."""
-        shown, place = hashlib.sha256(presented).digest(), 0
-        for number, known in enumerate(self._digests, 1):
-            place += number * hmac.compare_digest(shown, known)
-        return self._callers[place]
+    def __call__(self, presented: bytes) -> tuple[int, int]:
+        """The place of the nearest key, and the distance to it: 0 where it is the same. There is one key at least."""
+        shown = np.frombuffer(hashlib.sha256(presented).digest(), np.uint8)
+        distances = np.bitwise_or.reduce(self._known ^ shown, axis=1)
+        place = int(distances.argmin())
+        return place, int(distances[place])
 
 
 class Callers:
@@ -152,7 +152,10 @@ class Callers:
     def by_key(self, presented: bytes) -> Caller | None:
         """Whose key it is, expired or not."""
         self._refresh()
-        return self._verify(presented) if len(presented) <= LONGEST else None
+        if not self._keys or len(presented) > LONGEST:
+            return None
+        place, distance = self._verify(presented)
+        return self._keys[place] if distance == 0 else None
 
     def by_token(self, subject: str, email: str | None) -> Caller | None:
         """Who holds a token with these claims, expired or not; `email` where the issuer has verified it."""
@@ -165,7 +168,8 @@ class Callers:
         return next(found, None)
 
     def _use(self, content: KeyFile) -> None:
-        self._verify, self._holders = Verifier(content.keys), content.holders
+        self._keys, self._holders = content.keys, content.holders
+        self._verify = Verifier([key.sha256 for key in content.keys])
 
     def _look(self) -> tuple[int, int, int] | None:
         """What changes when the file does; None where there is none."""
@@ -185,7 +189,7 @@ class Callers:
         except InvalidConfiguration as error:
             logger.error("the callers last read stay", reason=str(error))
         else:
-            logger.info("callers read anew", callers=len(self._verify) + len(self._holders))
+            logger.info("callers read anew", callers=len(self._keys) + len(self._holders))
 
 
 def is_expired(caller: Caller) -> bool:

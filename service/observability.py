@@ -163,6 +163,11 @@ class Metrics:
         self._roles[role] = version
         self._live.labels(version, role).set(1)
 
+    def no_longer_live(self, role: str) -> None:
+        """Nothing fills the role any more."""
+        if (before := self._roles.pop(role, None)) is not None:
+            self._live.remove(before, role)
+
     def engine(self, version: str, engine: str, precision: str) -> None:
         """What a loaded version runs on."""
         self._engine.labels(version, engine, precision).set(1)

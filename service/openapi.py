@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse
 from model import errors
 from service import examples, problems, uploads
 from service.problems import Problem
-from service.schemas import Outlines
+from service.schemas import NamedPhotograph, Outlines
 
 TAGS = [
     {"name": "segmentation", "description": "A photograph in; outlines and numbers out."},
@@ -68,6 +68,10 @@ SEGMENT: dict[str, Any] = {
             "required": True,
             "content": {
                 uploads.FORM: _form("image", "The photograph."),
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/NamedPhotograph"},
+                    "examples": examples.NAMED,
+                },
                 **{kind: {"schema": _binary()} for kind in uploads.IMAGE_TYPES},
             },
         }
@@ -90,7 +94,10 @@ SEGMENT: dict[str, Any] = {
         **problems.responses(
             errors.EmptyPhotograph,
             problems.InvalidMultipart,
+            problems.UriNotAllowed,
             errors.VersionNotFound,
+            errors.ObjectNotFound,
+            errors.ObjectExists,
             problems.NotAcceptable,
             problems.UploadTooSlow,
             errors.TooManyBytes,
@@ -102,7 +109,12 @@ SEGMENT: dict[str, Any] = {
             errors.TooFewPixels,
             errors.UnreadablePhotograph,
             errors.PhotographTooCostly,
+            errors.StorageDenied,
+            errors.BucketNotFound,
+            errors.StorageUnavailable,
             errors.NoVersionLive,
+            errors.Overloaded,
+            errors.DeadlineExceeded,
         ),
     },
 }
@@ -159,6 +171,12 @@ GET_VERSION: dict[str, Any] = {
     },
 }
 
+REFRESH: dict[str, Any] = {
+    "operation_id": "refresh",
+    "tags": ["versions"],
+    "responses": {**_json(examples.SERVING, "What serves now."), **problems.responses(problems.OnlyFromHere)},
+}
+
 CHECK_LIVE: dict[str, Any] = {
     "operation_id": "check_live",
     "tags": ["health"],
@@ -169,7 +187,7 @@ CHECK_READY: dict[str, Any] = {
     "operation_id": "check_ready",
     "tags": ["health"],
     "responses": {
-        **_json(examples.HEALTH, "A version is loaded."),
+        **_json(examples.READY, "A version is loaded."),
         **problems.responses(errors.NoVersionLive, problems.Stopping),
     },
 }
@@ -241,6 +259,7 @@ def _document(app: FastAPI, needed_scope: Callable[[str, str], str | None], asks
     document["components"]["schemas"] |= {
         "Problem": Problem.model_json_schema(),
         "Outlines": Outlines.model_json_schema(),
+        "NamedPhotograph": NamedPhotograph.model_json_schema(),
     }
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in document["paths"].items():

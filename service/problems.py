@@ -112,6 +112,18 @@ class Stopping(CupDiscError):
     code = "stopping"
 
 
+class UriNotAllowed(CupDiscError):
+    """The operator does not let this service read or write there."""
+
+    code = "uri_not_allowed"
+
+
+class OnlyFromHere(CupDiscError):
+    """Only the operator of the service may ask this, and nothing shows that it is the operator who asks."""
+
+    code = "only_from_here"
+
+
 # error class: status, and an example of `detail` for the documentation
 ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.PhotographError: (422, "the bytes are no photograph"),
@@ -130,9 +142,22 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.CorruptVersion: (503, "version 2026.11.1: segmenter/saved_model.pb has changed"),
     errors.UnknownSchema: (503, "version 2026.11.1 is written in a newer schema"),
     errors.AliasConflict: (409, "alias 'production' points elsewhere than expected"),
+    errors.IncompleteVersion: (503, "version 2026.11.2 is not whole: it is being uploaded, or that was broken off"),
+    errors.UntrustedVersion: (503, "version 2026.11.2 is not signed"),
+    errors.ProbeFailed: (503, "version 2026.11.2 is wrong on the probe"),
+    errors.NoRoom: (503, "/var/cache/cupdisc: No space left on device"),
+    errors.StorageError: (502, "gs://bucket/eye.jpg: 400"),
+    errors.StorageUnavailable: (503, "gs://bucket/eye.jpg: 503"),
+    errors.StorageDenied: (502, "gs://bucket/eye.jpg: this account is not allowed to"),
+    errors.BucketNotFound: (502, "gs://bucket: no such bucket"),
+    errors.ObjectNotFound: (404, "gs://bucket/eye.jpg: no such object"),
+    errors.ObjectExists: (409, "gs://bucket/results/eye.json exists already"),
+    errors.ObjectChanged: (409, "gs://bucket/eye.jpg was changed by somebody else"),
     errors.NoVersionLive: (503, "no version could be loaded"),
     errors.EngineUnavailable: (503, "the engine 'tensorflow' is not installed"),
     errors.InvalidConfiguration: (500, "the service is set up in a way that cannot work"),
+    errors.Overloaded: (503, "32 photographs are waiting already"),
+    errors.DeadlineExceeded: (504, "no answer within 30 s"),
     PhotographMissing: (422, "the form has no file in the field 'image'"),
     MaskMissing: (422, "the form has no file in the field 'mask'"),
     InvalidMultipart: (400, "the body ends before its closing boundary"),
@@ -153,6 +178,8 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     IssuerUnreachable: (503, "the issuer of the tokens does not answer"),
     HeadTooLarge: (431, "path, query and headers are longer than 16384 bytes"),
     Stopping: (503, "the service is being stopped"),
+    UriNotAllowed: (403, "photographs are not read there"),
+    OnlyFromHere: (403, "without keys this is answered on the service's own machine alone"),
 }
 UNEXPECTED = "an unexpected error, our fault"
 
@@ -209,7 +236,8 @@ def install(app: FastAPI) -> None:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, CupDiscError)  # noqa: S101 - for the type checker
-    return problem(ANSWERS[type(error)][0], error.code, str(error))
+    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Overloaded) else None
+    return problem(ANSWERS[type(error)][0], error.code, str(error), headers)
 
 
 async def _invalid_parameter(request: Request, error: Exception) -> Response:

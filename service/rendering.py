@@ -92,7 +92,7 @@ def mask_rings(mask: np.ndarray | Patch) -> list[list[tuple[int, int]]]:
     rings, _ = cv2.findContours(
         patch.values.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(patch.left, patch.top)
     )
-    return [[(column, row) for column, row in ring.reshape(-1, 2).tolist()] for ring in rings]
+    return [[(int(column), int(row)) for column, row in ring.reshape(-1, 2).tolist()] for ring in rings]
 
 
 def label_png(label_mask: np.ndarray) -> bytes:

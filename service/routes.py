@@ -10,10 +10,19 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from model.artefact import Artefact
 from model.biomarkers import Laterality
 from model.errors import NoVersionLive
-from service import answers, measurements, negotiation, openapi, uploads
+from service import answers, measurements, negotiation, openapi, security, uploads
 from service.answers import MaskEncoding, Render, Wish
-from service.problems import Stopping
-from service.schemas import Health, MeasurementAnswer, SegmentationAnswer, VersionDetail, VersionList, VersionSummary
+from service.problems import InvalidParameter, Stopping
+from service.queueing import HEAVY_BYTES, Queue
+from service.schemas import (
+    Health,
+    MeasurementAnswer,
+    SegmentationAnswer,
+    StoredAnswer,
+    VersionDetail,
+    VersionList,
+    VersionSummary,
+)
 from service.versions import LiveVersions
 
 # by `render`: the forms of the answer, the default first
@@ -36,7 +45,7 @@ Live = Annotated[LiveVersions, Depends(_live)]
 Eye = Annotated[Laterality, Query(description="Which eye it is; names the rim's sectors.")]
 
 
-@router.post("/v1/segmentations", response_model=SegmentationAnswer, **openapi.SEGMENT)
+@router.post("/v1/segmentations", response_model=SegmentationAnswer | StoredAnswer, **openapi.SEGMENT)
 async def segment(
     request: Request,
     live: Live,
@@ -56,15 +65,38 @@ async def segment(
     """Optic disc, optic cup and cup-to-disc ratio of one fundus photograph.
 
     Send the photograph as the file `image` of a form, or as the body itself: JPEG, PNG, TIFF, BMP or WebP. It may show
-    the whole retina or the disc alone. Nothing of it is stored or logged.
+    the whole retina or the disc alone. Nothing of it is stored or logged. Where the operator allows it, JSON may name one
+    on Cloud Storage instead, and where to write the results.
     """
     media_type = negotiation.choose(request.headers.getlist("accept"), OFFERED[render])
     state = request.app.state
-    segmenter = await anyio.to_thread.run_sync(live.get, version)
-    data = await uploads.photograph_bytes(request)
+    queue: Queue = state.queue
+    queue.check_room()
+    segmenter = live.ready(version) or await anyio.to_thread.run_sync(live.get, version, limiter=state.fetching)
+    named = await uploads.named_photograph(request)
+    if named is None:
+        data = await uploads.photograph_bytes(request)
+    else:
+        state.cloud.check(named)
+        if named.output is not None and media_type != "application/json":
+            raise InvalidParameter("output: the answer to this is JSON")
+        fetch = functools.partial(state.cloud.fetch, named.uri, state.limits)
+        data = await anyio.to_thread.run_sync(fetch, limiter=state.transfers)
     wish = Wish(media_type, masks, render, laterality)
-    work = functools.partial(answers.answer, data, segmenter, state.limits, wish)
-    return await anyio.to_thread.run_sync(work, limiter=state.workers)
+    work = functools.partial(answers.answer, data, state.shared.of(segmenter), wish, state.decode)
+    caller = getattr(request.state, "caller", None) or security.address_of(request.scope)
+    answered = await queue.run(work, caller, request.receive, heavy=len(data) > HEAVY_BYTES)
+    for stage, took_ms in answered.timings_ms.items():
+        state.metrics.stage(stage, took_ms / 1000)
+    state.metrics.answer(segmenter.version, answered.segmentation)
+    if (candidate := live.shadow_of(segmenter)) is not None:
+        state.shadow.compare(answered.decoded, answered.segmentation, segmenter.version, candidate)
+    if named is None or named.output is None:
+        return answered.response
+    found = SegmentationAnswer.model_validate_json(bytes(answered.response.body))
+    store = functools.partial(state.cloud.store, named.output, found, answered.segmentation)
+    stored = await anyio.to_thread.run_sync(store, limiter=state.transfers)
+    return Response(stored.model_dump_json(), headers=answers.PRIVATE, media_type="application/json")
 
 
 @router.post("/v1/measurements", response_model=MeasurementAnswer, **openapi.MEASURE)
@@ -125,4 +157,5 @@ async def check_ready(request: Request, live: Live) -> Health:
         raise Stopping("the service is being stopped")
     if live.default is None:
         raise NoVersionLive("no version could be loaded")
-    return Health()
+    reasons = sorted(live.troubles)
+    return Health(status="degraded", reasons=reasons) if reasons else Health()

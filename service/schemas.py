@@ -40,7 +40,7 @@ class ImageRead(ImageSize):
 
 
 class PngMask(_Answer):
-    """A PNG of one channel, 0 or 255, of the photograph's size."""
+    """A PNG of one channel and one bit, black or white, of the photograph's size."""
 
     encoding: Literal["png"] = "png"
     data: str = Field(description="Base64.")
@@ -247,7 +247,54 @@ class VersionDetail(VersionSummary):
     card: str | None = Field(description="The model card, Markdown: data, terms, results, limits, intended use.")
 
 
+class VersionEvent(_Answer):
+    """Something that happened to a version here."""
+
+    time: str = Field(description="ISO 8601, UTC.")
+    event: str = Field(description="`loaded`, `swapped`, `rolled_back`, `refused`, `unloaded` and others.")
+    version: str
+    detail: str
+
+
+class Serving(_Answer):
+    """What answers, what does not and why."""
+
+    default: str | None = Field(description="Used where a request names no version.")
+    candidate: str | None = Field(description="Tried beside it.")
+    degraded: dict[str, str] = Field(description="As `reasons` of `/health/ready`, with words for the operator.")
+    refused: dict[str, str] = Field(description="Version: why it is not served.")
+    events: list[VersionEvent] = Field(description="The last ones, the oldest first.")
+
+
+class NamedPhotograph(BaseModel):
+    """A photograph on Cloud Storage, where the operator allows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str = Field(max_length=2048, description="gs://bucket/name of the photograph.", examples=["gs://bucket/a.jpg"])
+    output: str | None = Field(
+        None,
+        max_length=2048,
+        description="gs://bucket/name: write `name.disc.png`, `name.cup.png` and `name.json` too, and never overwrite.",
+    )
+
+
+class StoredAnswer(SegmentationAnswer):
+    """The answer for a photograph on Cloud Storage whose `output` was named."""
+
+    written: list[str] = Field(description="The objects that were written; the last one is this answer without masks.")
+
+
 class Health(_Answer):
     """For orchestrators."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok", "degraded"] = Field(
+        "ok",
+        description="`degraded`: it answers, but not by the version that it should, or cannot see whether it should.",
+    )
+    reasons: list[str] = Field(
+        [],
+        exclude_if=lambda reasons: not reasons,
+        description="Absent where `ok`. `storage_unavailable`: the registry cannot be read; what was there before"
+        " serves. `version_refused`: the alias names a version that failed its checks; another one serves.",
+    )

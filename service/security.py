@@ -41,6 +41,7 @@ ACCESS: tuple[tuple[str, re.Pattern[str], keys.Scope | None], ...] = (
     ("GET", re.compile(r"/health/(live|ready)"), None),
     ("POST", re.compile(r"/v1/(segmentations|measurements)|/page/picture"), "segment"),
     ("GET", re.compile(r"/v1/versions(/[^/]*)?"), "segment"),
+    ("POST", re.compile(r"/v1/admin/refresh"), "admin"),
     ("GET", re.compile(r"/metrics"), "admin"),
 )
 WRONG_KEYS = parse("30/minute")  # from one address, before it is told to wait; a right key is never kept waiting

@@ -8,18 +8,28 @@ from dataclasses import dataclass
 
 import anyio
 from fastapi import Request
+from pydantic import ValidationError
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.errors import CupDiscError, TooManyBytes
-from service.problems import InvalidMultipart, MaskMissing, PhotographMissing, UnsupportedMediaType, UploadTooSlow
+from service.problems import (
+    InvalidMultipart,
+    InvalidParameter,
+    MaskMissing,
+    PhotographMissing,
+    UnsupportedMediaType,
+    UploadTooSlow,
+)
+from service.schemas import NamedPhotograph
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/tiff", "image/bmp", "image/webp", "application/octet-stream")
 OUTLINE_TYPES = ("application/json", "image/png")
 FORM = "multipart/form-data"
 ALSO_READ = ("", "image/jpg")  # no content type at all, and a common misspelling
 MAX_JSON_BYTES = 4 * 2**20
+MAX_NAME_BYTES = 16 * 2**10  # of JSON that names a photograph
 FORM_OVERHEAD = 64 * 2**10  # bytes that a form may add to its photograph
 MAX_PARTS = 16  # of each kind; one is needed
 LINGER_S = 5.0  # for how long the rest of a refused body is taken in and dropped, so that the client reads the answer
@@ -98,6 +108,26 @@ async def photograph_bytes(request: Request) -> bytes:
     return await request.body()
 
 
+async def named_photograph(request: Request) -> NamedPhotograph | None:
+    """The photograph on Cloud Storage that a JSON body names; None for a body of another kind.
+
+    Raises:
+        UnsupportedMediaType: the body is not the JSON object that its header announces.
+        InvalidParameter: other fields than there may be.
+        TooManyBytes, UploadTooSlow: from the middleware.
+    """
+    if _media_type(request) != "application/json":
+        return None
+    data = await _small_body(request, MAX_NAME_BYTES)
+    try:
+        return NamedPhotograph.model_validate_json(data)
+    except ValidationError as error:
+        if any(one["type"] in ("json_invalid", "model_type") for one in error.errors()):
+            raise UnsupportedMediaType(f"send {FORM}, an image, or JSON that names one") from None
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise InvalidParameter("; ".join(wrong)) from None
+
+
 async def outlines(request: Request) -> Upload:
     """The label mask or the polygons of a request: its body, or the one file `mask` of its form.
 
@@ -111,13 +141,17 @@ async def outlines(request: Request) -> Upload:
         raise UnsupportedMediaType(f"send {FORM}, or the outlines as {' or '.join(OUTLINE_TYPES)}")
     if declared == "image/png":
         return Upload(declared, await request.body())
+    return Upload(declared, await _small_body(request, MAX_JSON_BYTES))
+
+
+async def _small_body(request: Request, at_most: int) -> bytes:
     data = bytearray()
     async with aclosing(request.stream()) as stream:
         async for chunk in stream:
             data += chunk
-            if len(data) > MAX_JSON_BYTES:
-                raise TooManyBytes(f"JSON of more than {MAX_JSON_BYTES} bytes")
-    return Upload(declared, bytes(data))
+            if len(data) > at_most:
+                raise TooManyBytes(f"JSON of more than {at_most} bytes")
+    return bytes(data)
 
 
 def _media_type(request: Request) -> str:

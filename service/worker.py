@@ -1,15 +1,16 @@
 """One process of a bulk run: gets photographs through a socket, writes their pictures, sends back their rows.
 
-One core, one thread, one photograph from beginning to end: decoding of one photograph overlaps with the network of
-another in the next process, and nobody waits for anybody. A process also keeps what a malicious file can do apart from
-the run. `service.bulk` starts it; it ends when the other side of the socket is gone, however that came about.
+One core, one thread, a few photographs from beginning to end: decoding overlaps with the networks of the next process,
+and nobody waits for anybody. A process also keeps what a malicious file can do apart from the run. `service.bulk`
+starts it; it ends when the other side of the socket is gone, however that came about.
 """
 
 import base64
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,6 +29,9 @@ from service import rendering, table
 from service.files import UNFINISHED, Photograph
 from service.schemas import PngMask, SegmentationAnswer, Structure
 from service.table import Row
+
+PIXELS_TOGETHER = 8_000_000  # as decoded; from here on no further photograph joins
+FILE_ERRORS = (CupDiscError, OSError, MemoryError)  # that one photograph alone meets
 
 if TYPE_CHECKING:
     from service.calls import Choices
@@ -68,6 +72,11 @@ class Job:
     masks: bool  # write NAME.disc.png and NAME.cup.png
     overlays: bool  # write NAME.overlay.png
 
+    @property
+    def together(self) -> int:
+        """Photographs that one worker works on at a time: four in one call of a network cost a tenth less than one."""
+        return 4 if isinstance(self.by, Here) else 1
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -91,7 +100,7 @@ class Stop:
     error: CupDiscError
 
 
-Work = Callable[[Photograph], Row]
+Work = Callable[[deque[Photograph]], Iterator[Done | Stop]]  # takes some from the left, and answers them in order
 
 
 def main(descriptor: int) -> None:
@@ -109,9 +118,12 @@ def _work(connection: Connection) -> None:
         connection.send(Stop(error))
         return
     connection.send(Ready(made_with))
+    waiting: deque[Photograph] = deque()
     while True:
-        photograph: Photograph = connection.recv()
-        connection.send(_done(photograph, work))
+        while not waiting or (len(waiting) < job.together and connection.poll()):
+            waiting.append(connection.recv())
+        for done in work(waiting):
+            connection.send(done)
 
 
 def _prepared(job: Job) -> tuple[dict[str, str | None], Work]:
@@ -119,63 +131,85 @@ def _prepared(job: Job) -> tuple[dict[str, str | None], Work]:
         from service.client import Client  # half a second that a worker without a service need not wait
 
         client, version = Client(job.by.url), job.by.version
-        return {"service": job.by.url, "version": version}, lambda photograph: _there(photograph, job, version, client)
+        return {"service": job.by.url, "version": version}, lambda waiting: _ask(waiting, job, version, client)
     cv2.setNumThreads(1)
     artefact = open_registry(job.by.registry).open(job.by.version)
     segmenter = Segmenter(artefact, job.by.engine, job.by.precision, threads=1)
     made_with: dict[str, str | None] = {
         **{"sha256": segmenter.digest, "engine": segmenter.engine, "precision": segmenter.precision}
     }
-    return made_with, lambda photograph: _here(photograph, job, segmenter)
+    return made_with, lambda waiting: _segment(waiting, job, segmenter)
 
 
-def _done(photograph: Photograph, work: Work) -> Done | Stop:
-    from_file = {"file": str(photograph.file)}
-    try:
-        return Done(from_file | {"output": photograph.name} | work(photograph), None)
-    except CannotWrite as error:
-        return Stop(error)
-    except CupDiscError as error:
-        if error.code == "service_unreachable":
-            return Stop(error)
-        return Done(from_file | {"error": error.code}, str(error))
-    except OSError as error:
-        return Done(from_file | {"error": "cannot_be_read"}, error.strerror or str(error))
-    except MemoryError:
-        return Done(from_file | {"error": "out_of_memory"}, "there is not enough memory for it")
+def _segment(waiting: deque[Photograph], job: Job, segmenter: Segmenter) -> Iterator[Done | Stop]:
+    """As many as may go through the networks together. Each gets the numbers that it would get alone."""
+    taken: list[tuple[Photograph, bytes, Decoded | Done]] = []
+    pixels = 0
+    while waiting and len(taken) < job.together and pixels < PIXELS_TOGETHER:
+        photograph, data = waiting.popleft(), b""
+        decoded: Decoded | Done
+        try:
+            data = _read(photograph.file, job.limits)
+            decoded = images.decode(data, job.limits, segmenter.smallest_side)
+            pixels += decoded.pixels.shape[0] * decoded.pixels.shape[1]
+        except FILE_ERRORS as error:
+            decoded = _failed(photograph, error)
+        taken.append((photograph, data, decoded))
+    found = iter(segmenter.segment([decoded for _, _, decoded in taken if isinstance(decoded, Decoded)]))
+    for photograph, data, decoded in taken:
+        if isinstance(decoded, Done):
+            yield decoded
+            continue
+        try:
+            yield _drawn(photograph, data, decoded, next(found), job, segmenter)
+        except FILE_ERRORS as error:
+            yield _failed(photograph, error)
 
 
-def _here(photograph: Photograph, job: Job, segmenter: Segmenter) -> Row:
-    data = _read(photograph.file, job.limits)
-    decoded, found = segmented(data, segmenter, job.limits)
-    labels: np.ndarray = found.label_mask if job.masks or job.overlays else found.patch.values
-    pictures: dict[str, Callable[[], bytes]] = {}
-    if job.masks and found.disc:
-        pictures["disc"] = lambda: rendering.mask_png(np.greater_equal(labels, Label.RIM))
-    if job.masks and found.cup:
-        pictures["cup"] = lambda: rendering.mask_png(np.equal(labels, Label.CUP))
-    if job.overlays:
-        whole = decoded if decoded.reduction == 1 else images.decode(data, job.limits)
-        pictures["overlay"] = lambda: rendering.overlay_png(whole.pixels, labels if found.gradable else labels * 0)
-    _write(pictures, photograph, job)
-    return table.row_here(found, segmenter)
-
-
-def segmented(data: bytes, segmenter: Segmenter, limits: Limits) -> tuple[Decoded, Segmentation]:
-    """A photograph, decoded no finer than is needed, and what was found in it.
-
-    Raises:
-        PhotographError: as `images.decode`.
-    """
-    decoded = images.decode(data, limits, segmenter.smallest_side)
-    (found,) = segmenter.segment([decoded])
+def _drawn(
+    photograph: Photograph, data: bytes, decoded: Decoded, found: Segmentation, job: Job, segmenter: Segmenter
+) -> Done | Stop:
+    """The pictures are written."""
     if found.coarse:
-        decoded = images.decode(data, limits)
+        decoded = images.decode(data, job.limits)
         (found,) = segmenter.segment([decoded])
-    return decoded, found
+    pictures: dict[str, Callable[[], bytes]] = {}
+    if job.masks or job.overlays:
+        labels: np.ndarray = found.label_mask
+        if job.masks and found.disc:
+            pictures["disc"] = lambda: rendering.mask_png(np.greater_equal(labels, Label.RIM))
+        if job.masks and found.cup:
+            pictures["cup"] = lambda: rendering.mask_png(np.equal(labels, Label.CUP))
+        if job.overlays:
+            whole = decoded if decoded.reduction == 1 else images.decode(data, job.limits)
+            pictures["overlay"] = lambda: rendering.overlay_png(whole.pixels, labels if found.gradable else labels * 0)
+    return _written(pictures, photograph, table.row_here(found, segmenter), job)
 
 
-def _there(photograph: Photograph, job: Job, version: str | None, client: "Client") -> Row:
+def _ask(waiting: deque[Photograph], job: Job, version: str | None, client: "Client") -> Iterator[Done | Stop]:
+    """One after the other; several workers have several on the way."""
+    photograph = waiting.popleft()
+    try:
+        yield _there(photograph, job, version, client)
+    except FILE_ERRORS as error:
+        if isinstance(error, CupDiscError) and error.code == "service_unreachable":
+            yield Stop(error)
+        else:
+            yield _failed(photograph, error)
+
+
+def _failed(photograph: Photograph, error: CupDiscError | OSError | MemoryError) -> Done:
+    match error:
+        case CupDiscError():
+            code, wrong = error.code, str(error)
+        case OSError():
+            code, wrong = "cannot_be_read", error.strerror or str(error)
+        case _:
+            code, wrong = "out_of_memory", "there is not enough memory for it"
+    return Done({"file": str(photograph.file), "error": code}, wrong)
+
+
+def _there(photograph: Photograph, job: Job, version: str | None, client: "Client") -> Done | Stop:
     data = _read(photograph.file, job.limits)
     choices: Choices = {"masks": "png" if job.masks or job.overlays else "none"}
     if version:
@@ -187,8 +221,7 @@ def _there(photograph: Photograph, job: Job, version: str | None, client: "Clien
         pictures |= {kind: lambda content=content: content for kind, content in regions.items()}  # type: ignore[misc]
     if job.overlays:
         pictures["overlay"] = lambda: _overlay(data, answer, regions, job.limits)
-    _write(pictures, photograph, job)
-    return table.row_there(answer)
+    return _written(pictures, photograph, table.row_there(answer), job)
 
 
 def _read(file: Path, limits: Limits) -> bytes:
@@ -211,7 +244,7 @@ def _overlay(data: bytes, answer: SegmentationAnswer, regions: dict[str, bytes],
     return rendering.overlay_png(pixels, labels)
 
 
-def _write(pictures: dict[str, Callable[[], bytes]], photograph: Photograph, job: Job) -> None:
+def _written(pictures: dict[str, Callable[[], bytes]], photograph: Photograph, row: Row, job: Job) -> Done | Stop:
     """Each picture appears whole or not at all."""
     for kind, content in pictures.items():
         encoded = content()
@@ -222,4 +255,5 @@ def _write(pictures: dict[str, Callable[[], bytes]], photograph: Photograph, job
             target.parent.mkdir(parents=True, exist_ok=True)
             unfinished.replace(target)
         except OSError as error:
-            raise CannotWrite(f"{target}: {error.strerror or error}") from error
+            return Stop(CannotWrite(f"{target}: {error.strerror or error}"))
+    return Done({"file": str(photograph.file), "output": photograph.name} | row, None)

@@ -1,17 +1,19 @@
 """Source-balanced batches, made ahead of the training step; batch n is the same in every run with the same seed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from model import engines
 from model.normalisation import Distribution
 from training.augment import draw_sample
 from training.config import NetworkConfig
 from training.views import View
 
-AHEAD = 6  # batches in the making while the network computes
-WORKERS = 2  # OpenCV and NumPy release the lock; more would take cores from the network
+AHEAD = 3  # batches that are ready or in the making for each that is being made, while the network computes
+
+Batch = tuple[np.ndarray, np.ndarray]
 
 
 def choose_views(
@@ -35,14 +37,14 @@ def batches(
     distribution: Distribution,
     seed: Sequence[int],
     first: int,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[Batch]:
     """(images, targets) of batches number `first` to the last: (B, S, S, 3) and (B, S, S, C) float32.
 
     A batch depends on `seed` and its own number alone, so a resumed run sees what an unbroken one would have seen.
     """
     size, outputs = config.network.input_size, config.network.outputs
 
-    def make(number: int) -> tuple[np.ndarray, np.ndarray]:
+    def make(number: int) -> Batch:
         random = np.random.default_rng([*seed, number])
         chosen = choose_views(views, weights, config.batch_size, random)
         samples = [
@@ -51,12 +53,21 @@ def batches(
         ]
         return np.stack([s.image for s in samples]), np.stack([s.target for s in samples])
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: list[Future[tuple[np.ndarray, np.ndarray]]] = []
-        numbers = iter(range(first, config.steps))
+    return made_ahead(make, range(first, config.steps))
+
+
+def made_ahead(make: Callable[[int], Batch], numbers: Iterable[int]) -> Iterator[Batch]:
+    """The batches of these numbers in order, made by as many threads as there are cores while others are used.
+
+    OpenCV and NumPy release the lock. On a CPU the network takes its time from the same cores, so that their making is
+    not hidden, only spread evenly.
+    """
+    workers = max(2, engines.usable_cores())
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: list[Future[Batch]] = []
         for number in numbers:
             waiting.append(pool.submit(make, number))
-            if len(waiting) > AHEAD:
+            if len(waiting) > AHEAD * workers:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()

@@ -354,6 +354,49 @@ def cross(
     console.print(matrix.write_matrix(found, out), markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+def paper(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, the networks and paper.md.")],
+    preset: Annotated[str, typer.Option(help="`paper`, or a TOML file like training/presets/paper.toml.")] = "paper",
+    data: Data = DATA,
+    network: Annotated[str | None, typer.Option(help="64/6/1.1, 72/6/1.2 or 64/5/1.6.")] = None,
+    outputs: Annotated[list[str] | None, typer.Option(help="cup or disc; both by themselves.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Shorter than the original's 15.")] = None,
+    steps: Annotated[int | None, typer.Option(help="In each epoch; shorter than the original's 150.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Smaller than the original's 120.")] = None,
+    photographs: Annotated[int | None, typer.Option(help="Of each source at most.")] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Compute in bf16 where the device does.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Repeat the experiment of Civit-Masot et al. 2019, or a shorter one, and report it beside its known results.
+
+    The same command goes on after an interruption.
+    """
+    import dataclasses
+
+    from training.accelerator import choose
+    from training.paper import read_paper, repeat_paper
+    from training.paper_report import write_report
+
+    original = read_paper(preset)
+    changes = {
+        "network": network,
+        "outputs": tuple(outputs) if outputs else None,
+        "epochs": epochs,
+        "steps_per_epoch": steps,
+        "batch_size": batch_size,
+        "photographs": photographs,
+        "mixed_precision": bf16 or None,
+    }
+    chosen = dataclasses.replace(original, **{key: value for key, value in changes.items() if value is not None})
+    accelerator = choose(device)
+    console.print(f"{accelerator}")
+    repeated = repeat_paper(chosen, data, out, accelerator, console)
+    command = shlex.join(["cupdisc-train", *sys.argv[1:]])
+    console.print(write_report(repeated, original, command, out), markup=False)
+    console.print(f"report: {out / 'paper.md'}")
+
+
 def main() -> None:
     """Entry point: failures that a caller can act on become one line and exit code 1."""
     try:

@@ -129,6 +129,8 @@ def read_preset(name: str, base: Preset | None = None) -> Preset:
     """
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     values, text = read_toml(path)
+    if "paper" in values:
+        raise InvalidConfiguration(f"{path}: repeats the paper and makes no version: `cupdisc-train paper`")
     try:
         return preset_from_dict(_over(base, {"name": path.stem, **values}))
     except InvalidConfiguration as error:

@@ -175,6 +175,6 @@ def test_the_documents_references_lead_somewhere(client: TestClient) -> None:
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUPDISC_MAX_PARALLEL", "3")
     assert Settings().max_parallel == 3
-    monkeypatch.setenv("CUPDISC_MAX_PARALLEL", "0")
+    monkeypatch.setenv("CUPDISC_MAX_PARALLEL", "-1")
     with pytest.raises(ValueError, match="max_parallel"):
         Settings()

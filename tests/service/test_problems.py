@@ -31,6 +31,7 @@ def test_what_a_client_can_cause_is_not_our_fault() -> None:
     assert ours == {
         *("version_error", "corrupt_version", "unknown_schema", "no_version_live"),
         *("engine_unavailable", "invalid_configuration", "issuer_unreachable", "stopping"),
+        *("overloaded", "deadline_exceeded"),
     }
 
 

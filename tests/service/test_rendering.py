@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as coco
 
-from model.masks import Label
+from model.masks import Label, Patch
 from service import rendering
 
 MASKS = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
@@ -28,10 +28,28 @@ def read(png: bytes) -> Image.Image:
 
 
 @given(MASKS)
-def test_png_has_one_channel_of_0_and_255(mask: np.ndarray) -> None:
+def test_png_has_one_channel_of_one_bit(mask: np.ndarray) -> None:
     image = read(rendering.mask_png(mask))
-    assert image.mode == "L"
-    assert np.array_equal(np.asarray(image), mask * np.uint8(255))
+    assert image.mode == "1"
+    assert np.array_equal(np.asarray(image), mask)
+    widened = cv2.imdecode(np.frombuffer(rendering.mask_png(mask), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(widened, mask * np.uint8(255))
+
+
+@st.composite
+def patches(draw: st.DrawFn) -> Patch:
+    """A part somewhere in a larger mask."""
+    values = draw(MASKS)
+    top, left, below, right = (draw(st.integers(0, 20)) for _ in range(4))
+    return Patch(values, top, left, (top + len(values) + below, left + values.shape[1] + right))
+
+
+@given(patches())
+def test_a_part_of_a_mask_is_encoded_as_the_whole(patch: Patch) -> None:
+    assert rendering.mask_png(patch) == rendering.mask_png(patch.whole)
+    assert rendering.mask_rings(patch) == rendering.mask_rings(patch.whole)
+    expected = coco.encode(np.asfortranarray(patch.whole, dtype=np.uint8))["counts"].decode("ascii")
+    assert rendering.mask_rle(patch) == rendering.mask_rle(patch.whole) == expected
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' decoder, numpy 2

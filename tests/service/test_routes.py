@@ -70,7 +70,7 @@ def test_png_masks_are_the_photographs_size_and_agree_with_the_area(client: Test
     for name, radius in (("disc", 60), ("cup", 30)):
         mask = read(base64.b64decode(body[name]["mask"]["data"]))
         assert mask.shape == (480, 640)
-        assert set(np.unique(mask)) == {0, 255}
+        assert mask.dtype == bool
         assert np.count_nonzero(mask) == body[name]["area"]
         assert iou(mask > 0, expected_mask(radius)) > 0.93
 

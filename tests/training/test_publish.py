@@ -1,0 +1,62 @@
+"""Tests of `training.publish`: what a registry accepts, on drawn photographs."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from model.artefact import Artefact
+from model.local_registry import LocalRegistry
+from model.unet import build_unet
+from tests.trained import FACTS
+from training.compare import WorseVersion
+from training.publish import publish_run
+from training.run import Trained
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def registry(drawn_version: Artefact, tmp_path_factory: pytest.TempPathFactory) -> LocalRegistry:
+    """With the version that was trained on drawn photographs in production."""
+    registry = LocalRegistry(tmp_path_factory.mktemp("registry"))
+    registry.publish(drawn_version.folder, "production")
+    return registry
+
+
+@pytest.fixture(scope="module")
+def untrained(drawn_run: tuple[Path, Trained]) -> Trained:
+    """The same run, its segmenter with random weights."""
+    _, trained = drawn_run
+    return dataclasses.replace(trained, segmenter=build_unet(trained.preset.segmenter.network, "segmenter"))
+
+
+def test_a_worse_version_is_refused_by_source_and_figure(registry: LocalRegistry, untrained: Trained):
+    facts = dataclasses.replace(FACTS, version="2026.1.2")
+    with pytest.raises(WorseVersion, match=r"(?s)worse than 2026\.1\.1.*crops: disc Dice.*whole: disc Dice"):
+        publish_run(untrained, facts, registry, "production", QUIET)
+    assert registry.versions() == ["2026.1.1"]
+    assert registry.aliases() == {"production": "2026.1.1"}
+
+
+def test_a_forced_one_is_published_and_its_card_says_so(registry: LocalRegistry, untrained: Trained):
+    facts = dataclasses.replace(FACTS, version="2026.1.3")
+    published = publish_run(untrained, facts, registry, "candidate", QUIET, force=True)
+    assert registry.aliases() == {"candidate": "2026.1.3", "production": "2026.1.1"}
+    rows = published.manifest.training["comparison"]["rows"]
+    (whole,) = [row for row in rows if (row["source"], row["figure"]) == ("whole", "disc Dice")]
+    assert whole["photographs"] == 6
+    assert whole["gain"] == pytest.approx(whole["new"] - whole["old"], abs=2e-4)
+    card = (published.folder / "card.md").read_text(encoding="utf-8")
+    assert f"| whole | disc Dice | 6 | {whole['old']:.3f} | {whole['new']:.3f} | {whole['gain']:+.3f} (" in card
+
+
+def test_a_published_report_holds_no_photograph(drawn_version: Artefact):
+    report = (drawn_version.folder / "report" / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in report
+    assert "<img" not in report
+
+
+def test_a_source_that_nobody_described_has_no_population_in_the_card(drawn_version: Artefact):
+    assert "| whole | not told | not told |" in (drawn_version.folder / "card.md").read_text(encoding="utf-8")

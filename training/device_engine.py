@@ -1,0 +1,43 @@
+"""A published version on an accelerator: its networks in Keras, as an engine like those of `model.engines`."""
+
+import numpy as np
+
+from model.artefact import Artefact
+from model.engines import Engine
+from model.segmenter import Segmenter
+from model.unet import UNetConfig
+from training.accelerator import Accelerator
+from training.restore import restore_network
+
+BATCH = 8  # images at once; one shape, so that each network is compiled once
+
+
+class DeviceEngine:
+    """One network on all devices of an accelerator, in float32. For one thread at a time."""
+
+    precision = "f32"
+
+    def __init__(self, artefact: Artefact, part: str, accelerator: Accelerator) -> None:
+        config = UNetConfig(**getattr(artefact.manifest, part).config)
+        self.name = f"keras on {accelerator}"
+        self._accelerator = accelerator
+        with accelerator.scope():
+            self._network = restore_network(getattr(artefact, part), config, part)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self._accelerator.predict(self._network, np.ascontiguousarray(images, np.float32), BATCH)
+
+
+def segmenter_on(artefact: Artefact, accelerator: Accelerator) -> Segmenter:
+    """A version whose networks run on an accelerator, and whose everything else is as in service.
+
+    Raises:
+        CorruptVersion: the weights are not those of the networks that the manifest describes.
+    """
+
+    def put(part: str, _: Engine) -> Engine:
+        return DeviceEngine(artefact, part, accelerator)
+
+    segmenter = Segmenter(artefact, "tensorflow").sharing(put)
+    segmenter.engine, segmenter.precision = f"keras on {accelerator}", DeviceEngine.precision
+    return segmenter
