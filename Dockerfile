@@ -47,10 +47,12 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 
+# (of TensorFlow without 290 MB of C++ headers)
 FROM packages AS service
 COPY requirements/image-tensorflow.txt /opt/cupdisc/requirements/
 RUN pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-    --no-warn-script-location --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image-tensorflow.txt
+    --no-warn-script-location --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image-tensorflow.txt \
+ && rm -r /opt/cupdisc/lib/python3*/site-packages/tensorflow/include
 COPY --from=code /layer/ /
 USER 10001:10001
 ARG VERSION=unknown

@@ -13,7 +13,7 @@ LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproje
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make requirements"
 EXTRAS := --extra jax --extra parquet --extra signing --extra tracing# all but tpu, whose TensorFlow is another one
 
-.PHONY: install serve test check train bench docs requirements image compose-images test-image sbom clean
+.PHONY: install serve test check train bench bench-training docs requirements image compose-images test-image sbom clean
 
 install: .venv/installed  ## the virtual environment with everything, from the pinned and hashed requirements
 
@@ -50,6 +50,15 @@ train: install  ## the bundled version from scratch into runs/registry; goes on 
 
 bench: install  ## measurements, as Markdown
 	$(BIN)/python -m benchmarks.first_answer
+
+bench-training: install  ## images per second of training, alone and with its samples, into benchmarks/results/
+	$(BIN)/python -m benchmarks.training_throughput
+
+bench-bulk: install  ## `cupdisc segment` over 500 photographs beside bare decoding and networks, as Markdown
+	$(BIN)/python -m benchmarks.bulk
+
+bench-peers: install  ## CupDisc beside six other servers, into benchmarks/results/; environments in $$CUPDISC_PEERS or /tmp
+	$(BIN)/python -m benchmarks.peers
 
 docs: install  ## the documentation site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

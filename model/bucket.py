@@ -247,7 +247,7 @@ class Bucket:
         except DataCorruption as error:
             raise StorageUnavailable(f"{what}: what arrived has another checksum than what is stored") from error
         except (api.GoogleAPICallError, InvalidResponse) as error:
-            code = int(getattr(error, "code", None) or getattr(getattr(error, "response", None), "status_code", 0))
+            code = error.response.status_code if isinstance(error, InvalidResponse) else int(error.code or 0)
             kind = StorageUnavailable if code in (408, 429) or code >= 500 else StorageError
             raise kind(f"{what}: {_first_line(error)}") from error
 

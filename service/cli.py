@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from model.cloud_registry import CloudRegistry
 from model.engines import usable_cores
 from model.errors import CupDiscError
 from model.images import Limits
-from model.registry import open_registry
-from service import key_commands, logs, progress, server
+from service import key_commands, logs, progress, server, version_commands
 from service.app import create_app
 from service.bulk import Run
 from service.calls import ServiceUnreachable
@@ -24,16 +24,20 @@ from service.files import find
 from service.security import check_exposure
 from service.settings import Settings
 from service.table import TABLE
+from service.versions import registry_of
 from service.worker import CannotWrite, Here, Job, There
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 
-Registry = Annotated[str | None, typer.Option(help="A folder of versions; by default the one that ships with CupDisc.")]
+Registry = Annotated[
+    str | None, typer.Option(help="A folder of versions, or gs://bucket/prefix; by default what ships with CupDisc.")
+]
 Version = Annotated[str | None, typer.Option(help="A version or an alias.", show_default="production")]
 Engine = Annotated[str | None, typer.Option(help="openvino, tensorflow or auto.", show_default="auto")]
 
 app.add_typer(key_commands.app, name="keys")
+app.add_typer(version_commands.app, name="versions")
 
 
 @app.callback()
@@ -104,7 +108,10 @@ def segment(
             by, workers = There(url, version), workers or 4
         else:
             by = Here(settings.registry, settings.version, settings.engine, settings.precision)
-            by = replace(by, version=open_registry(by.registry).open(by.version).manifest.version)
+            opened = registry_of(settings)
+            by = replace(by, version=opened.open(by.version).manifest.version)
+            if isinstance(opened, CloudRegistry):
+                by = replace(by, registry=str(opened.copies))  # where it is now, for every worker
             workers = workers or settings.threads or usable_cores()
         limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
         job = Job(by, limits, folder, masks, overlays)
@@ -125,27 +132,6 @@ def segment(
     told = f"{run.done - run.failed} of {run.total} done, see {folder / TABLE}"
     out.print(told, markup=False, highlight=False)
     raise typer.Exit(1 if run.failed else 0)
-
-
-@app.command()
-def versions(registry: Registry = None) -> None:
-    """The versions of a registry, newest first. The exit code is 1 where one is unusable."""
-    settings = _settings(registry=registry)
-    table = Table("version", "aliases", "created", "state", box=None, pad_edge=False)
-    unusable = False
-    try:
-        found = open_registry(settings.registry)
-        aliases = found.aliases()
-        for name in found.versions():
-            try:
-                created, state = found.open(name).manifest.created, "good"
-            except CupDiscError as error:
-                created, state, unusable = "", str(error), True
-            table.add_row(name, " ".join(key for key, target in aliases.items() if target == name), created, state)
-    except CupDiscError as error:
-        raise _fail(str(error)) from None
-    out.print(table)
-    raise typer.Exit(1 if unusable else 0)
 
 
 @app.command()

@@ -14,12 +14,14 @@ import fastapi_offline
 
 from model import engines, images
 from model.artefact import Artefact
+from model.cloud_registry import CloudRegistry
 from model.errors import CupDiscError
 from model.images import Limits
-from model.registry import Registry, open_registry
+from model.registry import Registry
 from model.segmenter import Segmenter
 from service.page import FOLDER, SAMPLES
 from service.settings import Settings
+from service.versions import registry_of
 
 ROUNDS = 5  # of the speed's median, after one that warms up
 ASSETS = (FOLDER / "index.html", Path(fastapi_offline.__file__).parent / "static" / "swagger-ui-bundle.js")
@@ -43,12 +45,12 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield (registry := _registry(settings))
     if registry.state == "broken":
         return
-    opened = open_registry(settings.registry)
-    artefact = None
-    for version in opened.versions():
+    opened = registry_of(settings)
+    artefact, served = None, opened.resolve(settings.version)
+    for version in [served] if isinstance(opened, CloudRegistry) else opened.versions():  # the others stay there
         check, found = _version(opened, version)
         yield check
-        if version == opened.resolve(settings.version):
+        if version == served:
             artefact = found
     if artefact:
         yield _speed(artefact, settings)
@@ -102,7 +104,7 @@ def _distribution_version(package: str) -> str:
 
 def _registry(settings: Settings) -> Check:
     try:
-        registry = open_registry(settings.registry)
+        registry = registry_of(settings)
         versions, aliases = registry.versions(), registry.aliases()
         if not versions:
             return Check("registry", "broken", f"no version in {settings.registry}")

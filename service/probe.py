@@ -1,6 +1,6 @@
 """Is a version fit to answer? The photograph whose disc a person outlined, which ships with CupDisc, tells.
 
-It finds versions that are broken, not versions that are poor: a disc elsewhere, a ratio beyond reason, no answer in time.
+It finds what is broken, not what is poor: a disc elsewhere, a ratio beyond reason, no answer in time.
 """
 
 import time

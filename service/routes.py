@@ -65,14 +65,16 @@ async def segment(
     """Optic disc, optic cup and cup-to-disc ratio of one fundus photograph.
 
     Send the photograph as the file `image` of a form, or as the body itself: JPEG, PNG, TIFF, BMP or WebP. It may show
-    the whole retina or the disc alone. Nothing of it is stored or logged. Where the operator allows it, JSON may name one
-    on Cloud Storage instead, and where to write the results.
+    the whole retina or the disc alone. Nothing of it is stored or logged. Where the operator allows it, JSON may name a
+    photograph on Cloud Storage instead, and where to write the results.
     """
     media_type = negotiation.choose(request.headers.getlist("accept"), OFFERED[render])
     state = request.app.state
     queue: Queue = state.queue
     queue.check_room()
-    segmenter = live.ready(version) or await anyio.to_thread.run_sync(live.get, version, limiter=state.fetching)
+    segmenter = live.ready(version)
+    if segmenter is None:
+        segmenter = await anyio.to_thread.run_sync(live.get, version, limiter=state.fetching)
     named = await uploads.named_photograph(request)
     if named is None:
         data = await uploads.photograph_bytes(request)

@@ -289,11 +289,11 @@ class Health(_Answer):
     """For orchestrators."""
 
     status: Literal["ok", "degraded"] = Field(
-        "ok",
-        description="`degraded`: it answers, but not by the version that it should, or cannot see whether it should.",
+        default="ok",
+        description="`degraded`: it answers, but perhaps not by the version that it should; `reasons` say why.",
     )
     reasons: list[str] = Field(
-        [],
+        default=[],
         exclude_if=lambda reasons: not reasons,
         description="Absent where `ok`. `storage_unavailable`: the registry cannot be read; what was there before"
         " serves. `version_refused`: the alias names a version that failed its checks; another one serves.",

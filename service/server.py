@@ -34,8 +34,8 @@ class StoppingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def run(app: FastAPI, settings: Settings, host: str, port: int) -> None:
-    """Answer until told to stop."""
+def configured(app: FastAPI, settings: Settings, host: str, port: int) -> uvicorn.Config:
+    """uvicorn, with the limits of the settings."""
     connections = Connections(
         settings.max_connections,
         settings.max_connections_per_address,
@@ -43,7 +43,7 @@ def run(app: FastAPI, settings: Settings, host: str, port: int) -> None:
         settings.write_timeout_s,
         app.state.metrics,
     )
-    config = uvicorn.Config(
+    return uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -56,4 +56,8 @@ def run(app: FastAPI, settings: Settings, host: str, port: int) -> None:
         timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=settings.stop_grace_s,  # type: ignore[arg-type]
     )
-    StoppingServer(config, app, settings.stop_delay_s).run()
+
+
+def run(app: FastAPI, settings: Settings, host: str, port: int) -> None:
+    """Answer until told to stop."""
+    StoppingServer(configured(app, settings, host, port), app, settings.stop_delay_s).run()

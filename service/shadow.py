@@ -1,4 +1,4 @@
-"""The candidate sees what production has answered, unseen by the client; what differs becomes metrics, nothing is kept."""
+"""The candidate too sees what production has answered; what differs becomes metrics, and no client sees it."""
 
 import logging
 import threading

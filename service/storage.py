@@ -62,8 +62,8 @@ class CloudPhotographs:
     def store(self, uri: str, answer: SegmentationAnswer, segmentation: Segmentation) -> StoredAnswer:
         """Write URI.disc.png, URI.cup.png and URI.json, the last one when the others are there.
 
-        A mask that is not known is not written. Nothing is ever overwritten; where something of these names exists, what
-        was written before it is removed again.
+        A mask that is not known is not written. Nothing is ever overwritten: where something of these names exists,
+        what was written before it is removed again.
 
         Raises:
             UriNotAllowed; ObjectExists and other StorageErrors.

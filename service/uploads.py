@@ -118,7 +118,10 @@ async def named_photograph(request: Request) -> NamedPhotograph | None:
     """
     if _media_type(request) != "application/json":
         return None
-    data = await _small_body(request, MAX_NAME_BYTES)
+    try:
+        data = await _small_body(request, MAX_NAME_BYTES)
+    except TooManyBytes:
+        raise UnsupportedMediaType(f"send {FORM}, an image, or JSON that names one") from None
     try:
         return NamedPhotograph.model_validate_json(data)
     except ValidationError as error:

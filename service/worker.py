@@ -173,16 +173,16 @@ def _drawn(
     if found.coarse:
         decoded = images.decode(data, job.limits)
         (found,) = segmenter.segment([decoded])
+    shown = found.shown
     pictures: dict[str, Callable[[], bytes]] = {}
-    if job.masks or job.overlays:
-        labels: np.ndarray = found.label_mask
-        if job.masks and found.disc:
-            pictures["disc"] = lambda: rendering.mask_png(np.greater_equal(labels, Label.RIM))
-        if job.masks and found.cup:
-            pictures["cup"] = lambda: rendering.mask_png(np.equal(labels, Label.CUP))
-        if job.overlays:
-            whole = decoded if decoded.reduction == 1 else images.decode(data, job.limits)
-            pictures["overlay"] = lambda: rendering.overlay_png(whole.pixels, labels if found.gradable else labels * 0)
+    if job.masks and found.disc:
+        pictures["disc"] = lambda: rendering.mask_png(shown.having(np.greater_equal(shown.values, Label.RIM)))
+    if job.masks and found.cup:
+        pictures["cup"] = lambda: rendering.mask_png(shown.having(np.equal(shown.values, Label.CUP)))
+    if job.overlays:
+        whole = decoded if decoded.reduction == 1 else images.decode(data, job.limits)
+        labels = found.label_mask if found.gradable else np.zeros(decoded.shape, np.uint8)
+        pictures["overlay"] = lambda: rendering.overlay_png(whole.pixels, labels)
     return _written(pictures, photograph, table.row_here(found, segmenter), job)
 
 

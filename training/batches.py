@@ -62,12 +62,24 @@ def made_ahead(make: Callable[[int], Batch], numbers: Iterable[int]) -> Iterator
     OpenCV and NumPy release the lock. On a CPU the network takes its time from the same cores, so that their making is
     not hidden, only spread evenly.
     """
-    workers = max(2, engines.usable_cores())
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(_workers()) as pool:
         waiting: list[Future[Batch]] = []
-        for number in numbers:
-            waiting.append(pool.submit(make, number))
-            if len(waiting) > AHEAD * workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+        try:
+            for number in numbers:
+                waiting.append(pool.submit(make, number))
+                if len(waiting) > queue_length():
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+        finally:
+            for future in waiting:  # nobody wants them any more
+                future.cancel()
+
+
+def queue_length() -> int:
+    """How many batches are ready or in the making at most while one is used."""
+    return AHEAD * _workers()
+
+
+def _workers() -> int:
+    return max(2, engines.usable_cores())

@@ -171,8 +171,8 @@ class Paper:
 class Material(NamedTuple):
     """What one network is trained on and judged by.
 
-    `images` (N, S, S, 3) float32 in [0, 1] and `masks` (N, S, S) float32, 0 or 1, to train on; `rows` says in which order
-    and how often. `tests` by source: ids, images and masks.
+    `images` (N, S, S, 3) float32 in [0, 1] and `masks` (N, S, S) float32, 0 or 1, to train on; `rows` names each as
+    often as it counts. `tests` by source: ids, images and masks.
     """
 
     images: np.ndarray

@@ -1,4 +1,4 @@
-"""Photographs as Civit-Masot et al. 2019 give them to their networks: cut, reduced, equalised, enlarged in number, varied.
+"""Photographs as Civit-Masot et al. 2019 gave them to their networks: cut, reduced, equalised, multiplied, varied.
 
 Facts from the authors' notebook, github.com/javicivit/TPU-UNET; the code is ours.
 """

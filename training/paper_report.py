@@ -17,12 +17,12 @@ ALWAYS = (
     "disc are where two of four experts agree; with which threshold that copy was made is not known.",
     "The split draws from another order of the photographs, so other ones are in the test.",
     "Every training photograph of a source trains as often as its `repeats` say, and no test photograph does. In "
-    f"{NOTEBOOK}, as of commit 25c5f1b, the array of training photographs of Drishti-GS1 is overwritten by three copies "
+    f"{NOTEBOOK}, as of commit 25c5f1b, the array of Drishti-GS1's training photographs is overwritten by three copies "
     "of its test photographs: its 3160 rows are 20 × (3 × 13 + 119). Whether the known results come from that version "
     "we cannot tell; if so, those on Drishti-GS1 are of photographs that were trained on.",
     "−log Dice of each photograph; originally of the whole batch at once.",
     "Momentum of batch normalisation 0.9; originally Keras' 0.99.",
-    "Dropout in the bottom block is the 0.65 that the notebook shows for 64/5/1.6; what the other two had is not known.",
+    "Dropout in the bottom block is the 0.65 that the notebook shows for 64/5/1.6; what the others had is not known.",
     "The second equalisation has limits 0.02 and 0.04; that version of the notebook has 0.2 and 0.4.",
     "Keras 3; originally the Keras inside TensorFlow 1.13.",
 )
@@ -63,7 +63,7 @@ def as_markdown(repeated: Repeated, original: Paper, command: str) -> str:
         "Oracle crops: the cup is looked for in the disc's annotated box. Mean Dice on the network's own grid, in "
         "brackets the 95 % bootstrap interval over photographs.",
         "",
-        "| output | source | trained on | tested on | Dice | radius within 10 % | known: Dice (photographs) | training |",
+        "| output | source | trained on | tested on | Dice | radius within 10 % | known (photographs) | training |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for output in paper.outputs:
@@ -94,7 +94,9 @@ def _differences(paper: Paper, original: Paper) -> list[str]:
     told = []
     for field in dataclasses.fields(Paper):
         ours, theirs = getattr(paper, field.name), getattr(original, field.name)
-        if ours != theirs and field.name not in ("known", "networks"):
+        if field.name == "photographs" and ours:
+            told.append(f"At most {ours} photographs of each source; originally all.")
+        elif ours != theirs and field.name not in ("known", "networks"):
             told.append(f"`{field.name}` is {_short(ours)}; originally {_short(theirs)}.")
     return [*told, *ALWAYS]
 

@@ -39,6 +39,11 @@ POPULATIONS = {  # by the name of the source or of its layout; the papers are th
         "Topcon TRC-NW400, 30°",
     ),
     "g1020": Population("a private practice in Kaiserslautern, Germany; healthy eyes and glaucoma", "not told; 45°"),
+    "refuge-test": Population("China", "Canon CR-2"),
+    "hrf-drive": Population(
+        "HRF: healthy eyes and glaucoma; DRIVE: a Dutch screening of people with diabetes",
+        "HRF: Canon CR-1; DRIVE: Canon CR5, 45°",
+    ),
     "unlabelled": Population(
         "HRF: healthy eyes and glaucoma; DRIVE: a Dutch screening of people with diabetes; REFUGE test: China",
         "HRF: Canon CR-1; DRIVE: Canon CR5, 45°; REFUGE test: Canon CR-2",

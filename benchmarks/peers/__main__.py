@@ -42,7 +42,9 @@ RESULTS = Path(__file__).parents[1] / "results"
 CLIENTS = 8
 PHOTOGRAPHS = 10
 STARTS_WITHIN_S = 120.0
-DICE, RATIO = 0.998, 0.005  # answers are equal from here on, and up to here on the mean
+# answers are equal from this mean Dice on, and up to this mean difference of the ratio. In table (a) the peers compute
+# in f32 on the whole photograph, CupDisc in the precision of its choice on a reduced one; in table (b) all do the same
+DICE, RATIO = {"a": 0.995, "b": 0.9999}, 0.005
 PORT, PEER_PORT = 18800, 18810  # and the two above, of which MLServer wants its own
 
 
@@ -156,7 +158,7 @@ def compare(ours: Server, peer: Peer, table: str, cannot: str, rounds: int, seco
             found.package = f"{peer.package} {environments.version(peer.environment, peer.package)}"
             pairs = [(ask(cupdisc, PORT, each), ask(peer, PEER_PORT, each)) for each in photographs]
             found.dice, found.ratio = differences(pairs)
-            if found.dice < DICE or found.ratio > RATIO:
+            if found.dice < DICE[table] or found.ratio > RATIO:
                 raise RuntimeError(f"answers otherwise: Dice {found.dice:.4f}, vCDR {found.ratio:.4f}")
             if rounds:
                 take_turns(found, (cupdisc, ours, PORT), (peer, theirs, PEER_PORT), photographs, rounds, seconds)

@@ -47,16 +47,16 @@ def _as_taught(segmenter: Segmenter) -> Work:
 
 def _as_ours(segmenter: Segmenter) -> Work:
     """Word for word what the service answers: the same decoding, engine, precision, threads and masks."""
+    from model import images
     from model.images import Limits
     from service import answers
     from service.answers import Wish
-    from service.worker import segmented
 
-    wish = Wish("application/json", masks="rle")
+    limits, wish = Limits(), Wish("application/json", masks="rle")
 
     def answer(data: bytes) -> dict[str, Any]:
-        decoded, found = segmented(data, segmenter, Limits())
-        told: dict[str, Any] = json.loads(answers.describe(decoded, found, segmenter, wish, 0.0).model_dump_json())
+        answered = answers.answer(data, segmenter, wish, lambda data, side: images.decode(data, limits, side))
+        told: dict[str, Any] = json.loads(bytes(answered.response.body))
         return told
 
     return answer

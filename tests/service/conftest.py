@@ -15,9 +15,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from model import artefact, normalisation, retina
-from model.artefact import Manifest, NetworkEntry
-from model.normalisation import Distribution
+from model.artefact import Artefact, Manifest, NetworkEntry
 from model.local_registry import LocalRegistry
+from model.normalisation import Distribution
 from service.app import create_app
 from service.settings import Settings
 from tests.versions import manifest
@@ -34,6 +34,16 @@ def draw_eye(width: int = 640, height: int = 480, disc: float = 60, cup: float =
     photograph[radius < min(width, height) / 2 - 4] = RED
     photograph[radius < disc] = ORANGE
     photograph[radius < cup] = YELLOW
+    return photograph
+
+
+def draw_graded_eye(width: int = 640, height: int = 480, disc: float = 60) -> np.ndarray:
+    """As `draw_eye`, its disc ever brighter towards the middle: where the cup ends depends on who looks."""
+    photograph = draw_eye(width, height, disc, cup=0)
+    rows, columns = np.ogrid[:height, :width]
+    radius = np.hypot(rows + 0.5 - height / 2, columns + 0.5 - width / 2)
+    bright = np.clip(250 - 140 * radius / disc, 0, 255)
+    photograph[..., 1] = np.where(radius < disc, bright, photograph[..., 1])
     return photograph
 
 
@@ -86,10 +96,34 @@ def client(published: Path) -> Iterator[TestClient]:
         yield client
 
 
-def _network(name: str, outputs: tuple[str, ...]) -> Any:
+WIDER_CUP = {"locator": {"disc": 1.5}, "segmenter": {"disc": 0.4, "cup": 1.5}}
+BLIND = {"locator": {"disc": 1.5}, "segmenter": {"disc": -9.0, "cup": 9.0}}  # to it, everything is disc
+
+
+def stage_by_hand(folder: Path, version: str, thresholds: dict[str, dict[str, float]]) -> Artefact:
+    """A version that can be published, with networks of one's own thresholds."""
+    for network, outputs in (("locator", ("disc",)), ("segmenter", ("disc", "cup"))):
+        artefact.export_network(_network(network, outputs, thresholds), folder / network)
+    return artefact.write(folder, _manifest(version))
+
+
+@pytest.fixture(scope="session")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 2026.3.1, staged: it draws a wider cup than the published ones where the disc is graded."""
+    return stage_by_hand(tmp_path_factory.mktemp("second"), "2026.3.1", WIDER_CUP).folder
+
+
+@pytest.fixture(scope="session")
+def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Version 2026.4.1, staged: whole, but wrong on every photograph."""
+    return stage_by_hand(tmp_path_factory.mktemp("blind"), "2026.4.1", BLIND).folder
+
+
+def _network(name: str, outputs: tuple[str, ...], chosen: dict[str, dict[str, float]] | None = None) -> Any:
     import keras
 
-    thresholds = {"locator": {"disc": 1.5}, "segmenter": {"disc": 0.4, "cup": 2.1}}[name]  # of the normalised green
+    usual = {"locator": {"disc": 1.5}, "segmenter": {"disc": 0.4, "cup": 2.1}}
+    thresholds = (chosen or usual)[name]  # of the normalised green
     layer = keras.layers.Conv2D(len(outputs), 1, activation="sigmoid")
     model = keras.Sequential([keras.Input((SIZE, SIZE, 3)), layer])
     kernel = np.zeros((1, 1, 3, len(outputs)), np.float32)

@@ -23,7 +23,7 @@ from service.worker import Here, Job
 from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.test_cli import run
 
-ROWS = 24
+ROWS = 18
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_run_over_folders_gives_each_photograph_a_row_and_its_pictures(eyes: P
     pictures = {f"{name}.{kind}.png" for name in names for kind in ("disc", "cup", "overlay")}
     assert contents(unbroken).keys() == pictures | {"results.csv"}
     ratios = {row["file"][-17:]: float(row["vertical_ratio"]) for row in rows if row["output"]}
-    assert ratios["clinic 1/eye6.jpg"] == pytest.approx(39 / 60, abs=0.03)
+    assert ratios["clinic 1/eye4.jpg"] == pytest.approx(33 / 60, abs=0.03)
 
 
 def test_killed_and_continued_gives_what_an_unbroken_run_gives(
@@ -92,7 +92,7 @@ def test_killed_and_continued_gives_what_an_unbroken_run_gives(
 ) -> None:
     out = tmp_path / "out"
     arguments = [eyes, "--out", out, "--registry", published]
-    for rows in (4, 9):  # killed twice
+    for rows in (4, 8):  # killed twice
         process = started(*arguments)
         wait_for(rows, out, process)
         workers = children(process)
@@ -119,23 +119,24 @@ def journal_of_whole_lines(out: Path) -> list[dict[str, dict[str, str]]]:
     return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
-@pytest.mark.parametrize("blocks", [2, 12], ids=["masks", "overlays"])
+@pytest.mark.parametrize(
+    ("kib", "options"), [(2, []), (6, ["--no-masks", "--no-overlays"])], ids=["pictures", "journal"]
+)
 def test_a_full_disk_stops_the_run_and_it_goes_on_when_there_is_room(
-    blocks: int, eyes: Path, unbroken: Path, published: Path, tmp_path: Path
+    kib: int, options: list[str], eyes: Path, unbroken: Path, published: Path, tmp_path: Path
 ) -> None:
-    """A real limit on the size of a file, in KiB, in place of a disk that is full."""
+    """A real limit on the size of a file in place of a disk that is full: the error comes from the kernel alike."""
     out = tmp_path / "out"
-    arguments = [eyes, "--out", out, "--registry", published]
-    process = started(*arguments, shell=f"ulimit -f {blocks}")
+    arguments = [eyes, "--out", out, "--registry", published, *options]
+    process = started(*arguments, shell=f"ulimit -f {kib}")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "File too large" in err
     assert "Traceback" not in err
     assert not list(out.rglob("results.csv"))
-    for name, content in contents(out).items():
-        assert name.startswith(".unfinished") or content == contents(unbroken)[name]
+    assert all(contents(unbroken)[name] == content for name, content in contents(out).items() if name[0] != ".")
     assert run("segment", *arguments).returncode == 1
-    assert contents(out) == contents(unbroken)
+    assert (out / "results.csv").read_bytes() == (unbroken / "results.csv").read_bytes()
 
 
 def test_a_worker_that_is_killed_costs_nothing(eyes: Path, unbroken: Path, published: Path, tmp_path: Path) -> None:

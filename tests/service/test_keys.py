@@ -2,8 +2,6 @@
 
 import gc
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 from model.errors import InvalidConfiguration
 from service import keys
+from service.key_commands import app
 from service.keys import Callers, Key, KeyFile, Verifier, digest, new_key
 
 TRIES = 100_000
@@ -27,9 +27,8 @@ def key_file(folder: Path, *entries: dict[str, object], **holders: object) -> Pa
     return path
 
 
-def run(*arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from service.key_commands import app; app()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, input=given, timeout=120, check=False)
+def run(*arguments: str | Path, given: str = "") -> Result:
+    return CliRunner().invoke(app, [str(one) for one in arguments], input=given)
 
 
 def test_each_key_is_its_callers(tmp_path: Path) -> None:
@@ -64,14 +63,14 @@ def test_no_two_keys_are_the_same() -> None:
 def test_keys_are_added_removed_and_listed_by_command(tmp_path: Path) -> None:
     file = ("--file", tmp_path / "keys.json")
     own = new_key()
-    assert run("add", "one", *file, "--stdin", given=own + "\n").returncode == 0
-    assert run("add", "two", *file, "--scope", "admin", "--days", "0", "--rate", "60/minute").returncode == 0
-    assert run("allow", "robot", *file, "--email", "robot@example.org").returncode == 0
+    assert run("add", "one", *file, "--stdin", given=own + "\n").exit_code == 0
+    assert run("add", "two", *file, "--scope", "admin", "--days", "0", "--rate", "60/minute").exit_code == 0
+    assert run("allow", "robot", *file, "--email", "robot@example.org").exit_code == 0
     listed = run("list", *file).stdout
     assert [line.split()[0] for line in listed.splitlines()[1:]] == ["one", "two", "robot"]
     assert "never" in listed
     assert "60/minute" in listed
-    assert run("remove", "two", *file).returncode == 0
+    assert run("remove", "two", *file).exit_code == 0
     assert [key.name for key in keys.read(tmp_path / "keys.json").keys] == ["one"]
     assert Callers(tmp_path / "keys.json").by_key(own.encode()) is not None
 
@@ -92,7 +91,7 @@ def test_what_cannot_be_is_refused_and_the_file_stays(tmp_path: Path, arguments:
     path = key_file(tmp_path, {"name": "twice", "sha256": digest("x")})
     before = path.read_bytes()
     done = run(*arguments, "--file", path)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert named in done.stderr
     assert path.read_bytes() == before
 
@@ -158,7 +157,7 @@ def test_a_key_expires_at_its_time() -> None:
 
 
 def welch(verify: Callable[[bytes], object], right: bytes, wrong: bytes) -> float:
-    """Welch's t of the times for two inputs, tried in random order; the slowest tenth of all, interrupted, is left out."""
+    """Welch's t of the times for two inputs in random order, without the slowest tenth: those were interrupted."""
     order = np.random.default_rng(0).permutation(np.repeat([0, 1], TRIES // 2)).tolist()
     sources, took, shown = (bytearray(right), bytearray(wrong)), [0] * TRIES, b""
     clock = time.perf_counter_ns

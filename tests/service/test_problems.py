@@ -32,6 +32,8 @@ def test_what_a_client_can_cause_is_not_our_fault() -> None:
         *("version_error", "corrupt_version", "unknown_schema", "no_version_live"),
         *("engine_unavailable", "invalid_configuration", "issuer_unreachable", "stopping"),
         *("overloaded", "deadline_exceeded"),
+        *("incomplete_version", "untrusted_version", "probe_failed", "no_room"),
+        *("storage_error", "storage_unavailable", "storage_denied", "bucket_not_found"),
     }
 
 

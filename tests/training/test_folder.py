@@ -78,3 +78,14 @@ def test_digest_changes_with_one_byte(tmp_path: Path):
     labels[0, 0] = 1
     cv2.imwrite(str(mask), labels)
     assert digest(read_source(folder, "clinic")) != before
+
+
+def test_a_diagnosis_is_read_where_the_table_tells_it(tmp_path):
+    folder = write_folder(tmp_path / "eyes", 3, seed=1)
+    lines = (folder / "index.csv").read_text().splitlines()
+    told = [line.replace(",train,,", f",train,{value},") for line, value in zip(lines[1:], ("1", "0", ""), strict=True)]
+    (folder / "index.csv").write_text("\n".join([lines[0], *told]) + "\n")
+    assert [example.glaucoma for example in read_source(folder, "clinic")] == [True, False, None]
+    (folder / "index.csv").write_text("\n".join([lines[0], told[0].replace(",1,", ",yes,", 1)]) + "\n")
+    with pytest.raises(InvalidSource, match="eye000: glaucoma"):
+        read_source(folder, "clinic")

@@ -220,3 +220,17 @@ def test_a_real_ratio_is_as_near_to_the_experts_as_they_are_to_each_other():
     values = (folder / "Training" / "GT" / example.id / f"{example.id}_cdrValues.txt").read_text().split()
     ratio = vertical_cup_to_disc_ratio(example.read_labels(example.read_photograph().shape[:2]))
     assert ratio == pytest.approx(np.mean([float(value) for value in values]), abs=0.064)
+
+
+def test_a_diagnosis_is_read_where_the_layout_tells_it(tmp_path):
+    told = {}
+    for layout in ("rim-one-dl", "refuge", "rim-one-r3", "papila"):
+        WRITERS[layout](tmp_path / layout)
+        examples = read_layout(layout, tmp_path / layout, "clinic", {})
+        told[layout] = {example.id: example.glaucoma for example in examples}
+    for identity, glaucoma in told["refuge"].items():
+        assert glaucoma == {"g": True, "n": False}.get(identity[0])  # V and T: told elsewhere
+    for identity, glaucoma in told["rim-one-r3"].items():
+        assert glaucoma == {"G": True, "N": False}.get(identity[0])  # S: a suspect
+    assert set(told["rim-one-dl"].values()) == {True, False}
+    assert set(told["papila"].values()) == {None}

@@ -1,0 +1,95 @@
+"""Images per second of the training step, alone and with its input pipeline, in f32 and bf16, on every device at hand.
+
+Both networks of the preset `bundled`, on drawn photographs out of a cache: what is in the pictures does not change the
+time. Writes Markdown into `results/` and prints it. `KERAS_BACKEND=jax` measures under JAX.
+"""
+
+import os
+import platform
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import dataclasses
+import sys
+
+from benchmarks.first_answer import cpu_name
+from model.errors import InvalidConfiguration
+from training.accelerator import choose
+from training.cache import Cache
+from training.config import Preset, SourceConfig, read_preset
+from training.prepare import cuts_for, prepare_sources
+from training.split import read_splits
+from training.synthetic import write_folder
+from training.throughput import LAPS, STEPS, Throughput, as_cells, measure_preset
+
+RESULTS = Path(__file__).parent / "results"
+PHOTOGRAPHS = 48
+COLUMNS = ("network", "device", "precision", "batch", "step alone", "with its samples", "samples alone", "cost")
+
+
+def main() -> None:
+    """Measure, print, keep. `--quick` only shows that it runs: one short lap, nothing is kept."""
+    quick = "--quick" in sys.argv[1:]
+    rows = measure(4 if quick else PHOTOGRAPHS, 2 if quick else STEPS, 1 if quick else LAPS)
+    text = as_markdown(rows)
+    print(text)
+    if not quick:
+        path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-training-throughput-{os.environ['KERAS_BACKEND']}.md"
+        path.write_text(text, encoding="utf-8")
+        print(f"kept: {path}", file=sys.stderr)
+
+
+def measure(photographs: int, steps: int, laps: int) -> list[Throughput]:
+    """Every device that this Keras backend sees, each in float32 and, where it computes in it, bf16."""
+    rows: list[Throughput] = []
+    with tempfile.TemporaryDirectory() as folder:
+        preset = drawn_preset()
+        write_folder(Path(folder) / "drawn", photographs, seed=1)
+        location = str(Path(folder) / "cache")
+        prepare_sources(preset, Path(folder), cuts_for(preset, []), location)
+        cache = Cache(location)
+        splits = read_splits(preset, Path(folder), cache)
+        for device in ("tpu", "gpu", "cpu"):
+            try:
+                accelerator = choose(device)
+            except InvalidConfiguration:
+                continue  # there is none
+            precisions = (False, True) if accelerator.bf16 else (False,)
+            rows += measure_preset(preset, splits, cache, accelerator, precisions, steps, laps)
+    return rows
+
+
+def drawn_preset() -> Preset:
+    """The networks and the variety of the version that ships, on one drawn source."""
+    bundled = read_preset("bundled")
+    networks = {
+        part: dataclasses.replace(getattr(bundled, part), sources={"drawn": 1.0}) for part in ("locator", "segmenter")
+    }
+    return dataclasses.replace(bundled, name="drawn", sources=(SourceConfig("drawn"),), never_held_out=(), **networks)
+
+
+def as_markdown(rows: list[Throughput]) -> str:
+    """The table and what it was measured on."""
+    software = f"Python {platform.python_version()}, Keras {version('keras')} on {os.environ['KERAS_BACKEND']}"
+    lines = [
+        f"# Training throughput, {datetime.now(UTC):%Y-%m-%d}",
+        "",
+        f"{os.cpu_count()} cores, {cpu_name()}, {software}. Images per second, medians of {LAPS} laps of {STEPS} "
+        "steps. `cost` is by how much a step is longer when its samples are made beside it, from prepared photographs, "
+        "than when they lie in memory: median over laps that were timed side by side. On a CPU both take their time "
+        "from the same cores.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---|---|---|---|---|---|---|---|",
+        *(f"| {' | '.join(as_cells(row))} |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""A service that really listens, with the protocol and the limits that `cupdisc serve` gives it."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from service.app import create_app
+from service.server import StoppingServer, configured
+from service.settings import Settings
+
+
+@contextlib.contextmanager
+def listening(settings: Settings) -> Iterator[int]:
+    """Its port, on this machine."""
+    app = create_app(settings)
+    server = StoppingServer(configured(app, settings, "127.0.0.1", 0), app, settings.stop_delay_s)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+def answered(connection: socket.socket) -> bytes:
+    """All that comes until the other end hangs up."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            received += piece
+    return received

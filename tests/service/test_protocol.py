@@ -1,0 +1,137 @@
+"""What a connection may cost: slow heads, too many connections, clients that do not read, and what is no HTTP."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings
+from tests.service.listening import answered, connect, listening
+
+HEAD_TIMEOUT_S = 0.5
+GET = b"GET /health/live HTTP/1.1\r\nHost: here\r\n"
+
+
+@pytest.fixture(scope="module")
+def port(published: Path) -> Iterator[int]:
+    settings = Settings(
+        registry=str(published), head_timeout_s=HEAD_TIMEOUT_S, max_connections=8, write_timeout_s=0.5, keep_alive_s=1.0
+    )
+    with listening(settings) as number:
+        yield number
+
+
+def problem(received: bytes) -> tuple[int, str]:
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head
+    found = json.loads(body)
+    assert int(head.split()[1]) == found["status"]
+    return found["status"], found["code"]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", GET, GET + b"X: "])
+def test_a_head_that_does_not_come_is_not_waited_for(port: int, sent: bytes) -> None:
+    with connect(port) as connection:
+        connection.sendall(sent)
+        assert problem(answered(connection)) == (408, "head_too_slow")
+
+
+def test_a_head_that_drips_is_not_waited_for_either(port: int) -> None:
+    with connect(port) as connection:
+        began = time.monotonic()
+        connection.settimeout(0.05)
+        received = b""
+        for byte in GET * 10:
+            try:
+                connection.sendall(bytes([byte]))
+                received = connection.recv(65536)
+                break
+            except TimeoutError:
+                continue
+        assert problem(received) == (408, "head_too_slow")
+        assert time.monotonic() - began >= HEAD_TIMEOUT_S
+
+
+def test_the_head_of_a_second_request_is_timed_too(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(GET + b"\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /")
+        assert problem(answered(connection)) == (408, "head_too_slow")
+
+
+def test_an_idle_connection_is_closed_without_a_word(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(GET + b"\r\n")
+        received = answered(connection)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.count(b"HTTP/1.1") == 1
+
+
+def test_one_connection_more_than_agreed_is_told_so(port: int) -> None:
+    held = [connect(port) for _ in range(8)]
+    with connect(port) as one_more:
+        received = answered(one_more)
+        assert problem(received) == (503, "too_many_connections")
+        assert b"retry-after" in received
+    for connection in held:
+        connection.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with connect(port) as connection:
+            connection.sendall(GET + b"Connection: close\r\n\r\n")
+            if answered(connection).startswith(b"HTTP/1.1 200"):
+                return
+    pytest.fail("the places are not free again")
+
+
+def test_one_address_may_not_take_all_connections(published: Path) -> None:
+    with listening(Settings(registry=str(published), max_connections_per_address=2)) as port:
+        held = [connect(port) for _ in range(2)]
+        with connect(port) as one_more:
+            assert problem(answered(one_more)) == (503, "too_many_connections")
+        with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0)) as neighbour:
+            neighbour.sendall(GET + b"Connection: close\r\n\r\n")
+            assert answered(neighbour).startswith(b"HTTP/1.1 200")
+        for connection in held:
+            connection.close()
+
+
+def test_a_client_that_does_not_read_is_left(port: int) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", port))
+        asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: here\r\n\r\n"
+        connection.sendall(asked * 4)  # megabytes, more than all buffers hold
+        connection.settimeout(30)
+        time.sleep(2)
+        received = answered(connection)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.count(b"HTTP/1.1 200") < 4
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # TLS
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : here\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: \0\r\nHost: here\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 100_000,
+    ],
+)
+def test_what_is_no_http_is_told_so_in_json(port: int, sent: bytes) -> None:
+    with connect(port) as connection:
+        connection.sendall(sent)
+        assert problem(answered(connection)) == (400, "invalid_http")
+
+
+def test_a_head_that_is_large_and_comes_at_once_is_refused(port: int) -> None:
+    with connect(port) as connection:
+        connection.sendall(GET + b"Connection: close\r\nX: " + b"y" * 20_000 + b"\r\n\r\n")
+        assert problem(answered(connection)) == (431, "head_too_large")
