@@ -1,11 +1,14 @@
 """One version on disk: write it, read it, check every digest. Only the exporting function imports Keras."""
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from model import engines
-from model.errors import CorruptVersion, InvalidConfiguration, UnknownSchema
+from model.errors import CannotWrite, CorruptVersion, InvalidConfiguration, UnknownSchema
 
 if TYPE_CHECKING:
     import keras
@@ -29,6 +32,7 @@ EXPORT_TOLERANCE = 1e-4  # of probabilities, between the Keras network and what 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _UNFINISHED = ".manifest.json.unfinished"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def write(folder: Path, manifest: Manifest) -> Artefact:
     try:
         text = json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False, allow_nan=False)
         encoded = f"{text}\n".encode()
-        manifest = _parse(encoded)
+        manifest = parse_manifest(encoded)
     except (TypeError, ValueError, CorruptVersion, UnknownSchema) as error:
         raise InvalidConfiguration(f"the manifest: {error}") from error
     unfinished = folder / _UNFINISHED
@@ -136,11 +140,11 @@ def read(folder: Path) -> Artefact:
     except OSError as error:
         raise CorruptVersion(_listed(folder, [f"{MANIFEST}: {error.strerror}"])) from error
     try:
-        manifest = _parse(encoded)
+        manifest = parse_manifest(encoded)
     except CorruptVersion as error:
         raise CorruptVersion(_listed(folder, [f"{MANIFEST}: {error}"])) from error
     found, wrong = _scan(folder)
-    unsafe = {path for path in manifest.files if not _is_safe(path)}
+    unsafe = {path for path in manifest.files if not is_safe(path)}
     wrong += [f"{path!r}: not a path inside the version" for path in unsafe]
     wrong += [f"{path}: not in the manifest" for path in _needed() if path not in manifest.files]
     expected = manifest.files.keys() - unsafe
@@ -213,8 +217,19 @@ def flush_tree(folder: Path) -> None:
         flush(Path(parent))
 
 
-def _parse(encoded: bytes) -> Manifest:
-    """Raises UnknownSchema, or CorruptVersion naming the fields."""
+@contextlib.contextmanager
+def writing_to(place: str) -> Iterator[None]:
+    """Raises CannotWrite where the disk is full or does not let us; other errors of the system pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise CannotWrite(f"{place}: {error.strerror}") from error
+        raise
+
+
+def parse_manifest(encoded: bytes) -> Manifest:
+    """What manifest.json says. Raises UnknownSchema, or CorruptVersion naming the fields."""
     try:
         raw = json.loads(encoded, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -258,7 +273,7 @@ def _needed() -> list[str]:
     return [f"{network}/saved_model.pb" for network in NETWORKS]
 
 
-def _is_safe(path: str) -> bool:
+def is_safe(path: str) -> bool:
     """Whether a manifest's path stays inside the folder and means the same on every system."""
     parts = path.split("/")
     return path != MANIFEST and not any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts)

@@ -97,10 +97,28 @@ class UnknownSchema(VersionError):
     code = "unknown_schema"
 
 
+class IncompleteVersion(VersionError):
+    """Only a part of the version is in the registry: its upload is under way, or was broken off."""
+
+    code = "incomplete_version"
+
+
+class UntrustedVersion(VersionError):
+    """The version has no signature by the key that the operator trusts."""
+
+    code = "untrusted_version"
+
+
 class AliasConflict(VersionError):
     """The alias points elsewhere than the caller expects, or protects what the caller wants to delete."""
 
     code = "alias_conflict"
+
+
+class ProbeFailed(VersionError):
+    """The version is wrong or too slow on the photograph whose answer is known."""
+
+    code = "probe_failed"
 
 
 class NoVersionLive(VersionError):
@@ -113,3 +131,51 @@ class EngineUnavailable(CupDiscError):
     """The engine that was asked for is not installed."""
 
     code = "engine_unavailable"
+
+
+class CannotWrite(CupDiscError):
+    """A folder that must be written to is full, or read-only."""
+
+    code = "cannot_write"
+
+
+class StorageError(CupDiscError):
+    """Cloud Storage did not do what it was asked for."""
+
+    code = "storage_error"
+
+
+class StorageUnavailable(StorageError):
+    """Cloud Storage cannot be reached, fails, or is too slow, even after several attempts."""
+
+    code = "storage_unavailable"
+
+
+class StorageDenied(StorageError):
+    """Cloud Storage does not let this account do it, or there are no credentials."""
+
+    code = "storage_denied"
+
+
+class BucketNotFound(StorageError):
+    """There is no such bucket."""
+
+    code = "bucket_not_found"
+
+
+class ObjectNotFound(StorageError):
+    """The bucket has no such object."""
+
+    code = "object_not_found"
+
+
+class ObjectExists(StorageError):
+    """There is such an object already, and nothing is ever overwritten."""
+
+    code = "object_exists"
+
+
+class ObjectChanged(StorageError):
+    """The object is no longer what it was when it was read."""
+
+    code = "object_changed"

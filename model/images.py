@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,8 @@ from model.errors import (
     UnsupportedFormat,
 )
 
+Pixels = TypeVar("Pixels")
+
 PIXELS_BEFORE_PILLOW_WARNS = 89_478_485  # Pillow's own bomb limit; ours stays below, so that its warning never comes up
 MAX_PARTS = 20_000  # segments, chunks or strips of one file; Pillow walks them in Python, and millions take minutes
 MAX_SCANS = 100  # of a JPEG; cameras write at most a dozen, and a scan of few bytes costs a pass over all pixels
@@ -34,12 +37,15 @@ MAX_JUNK = 4096  # bytes between two segments before a JPEG's first scan; Pillow
 
 JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # ends coded data: no escaped 0xFF and no restart marker
 JPEG_WITHOUT_LENGTH = (0x01, 0xD8)
-JPEG_HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
+JPEG_HUFFMAN_FRAMES, JPEG_SEQUENTIAL_FRAMES = (0xC0, 0xC1, 0xC2), (0xC0, 0xC1)
+JPEG_READ_AHEAD = bytes(range(1, 17))  # libjpeg fetches 8 bytes at a time
 JPEG_END, JPEG_SCAN = 0xD9, 0xDA
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES, TIFF_TILE_WIDTH, TIFF_TILE_LENGTH = 258, 262, 284, 322, 323
 TIFF_STRUCTURE = range(254, 700)  # tags that describe the pixels; above them are profiles and other people's data
 TIFF_TEXT, TIFF_WHOLE_NUMBERS = 2, {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of a field
 EXIF_ORIENTATION = 274
+FEWER_ROWS = "the JPEG file holds fewer rows than its header says"
+TRANSPOSING = (5, 6, 7, 8)  # orientations that exchange width and height
 WITHOUT_WHITE = ("I", "F", "LAB")  # Pillow's modes of signed, 32-bit, float and L*a*b* samples
 
 
@@ -65,25 +71,49 @@ class Limits:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A photograph: upright RGB, (H, W, 3) uint8, C-contiguous, perhaps read-only. And the format that it came in."""
+    """A photograph: upright RGB, (H, W, 3) uint8, C-contiguous, perhaps read-only. And the format that it came in.
+
+    Where `reduction` is 2, 4 or 8, each pixel stands for as many × as many of the photograph's, from its top left
+    corner on; the last row and column may stand for fewer.
+    """
 
     pixels: np.ndarray
     format: str  # "JPEG", "PNG", "TIFF", "BMP" or "WEBP"
+    reduction: int = 1
+    whole_shape: tuple[int, int] | None = None  # (H, W) of the photograph where it was reduced
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the photograph as sent, upright."""
+        return self.whole_shape or (self.pixels.shape[0], self.pixels.shape[1])
 
 
-def decode(data: bytes, limits: Limits = Limits()) -> Decoded:
+def decode(data: bytes, limits: Limits = Limits(), smallest_side: int | None = None) -> Decoded:
     """The photograph in an encoded file; the first one where there are several.
 
     It is turned as its EXIF orientation says. What is transparent becomes black, like the surround of a field of view.
     16-bit samples are scaled to 8. An ICC profile is left aside: the networks were trained on the values as stored, and
     a colour cast is taken away by normalisation, with or without a profile.
 
+    Args:
+        smallest_side: where given, a JPEG comes reduced to a half, a quarter or an eighth if its shorter side keeps as
+            many pixels: quicker, and in less memory. One that has to be turned may come whole all the same.
     Raises:
         EmptyPhotograph, TooManyBytes, UnsupportedFormat, TooManyPixels, TooFewPixels: seen from the header alone.
         UnreadablePhotograph: truncated, damaged, or less in it than its header says.
     """
-    name, pixels = _read(data, limits, READERS, lambda image: _upright(_rgb(image), _orientation(image)))
-    return Decoded(np.ascontiguousarray(pixels), name)
+    name, (pixels, reduction, shape) = _read(data, limits, READERS, _photograph, smallest_side)
+    return Decoded(pixels, name, reduction, shape)
+
+
+def _photograph(image: ImageFile) -> tuple[np.ndarray, int, tuple[int, int] | None]:
+    """What `Decoded` holds, of a loaded image."""
+    orientation = _orientation(image)
+    pixels = np.ascontiguousarray(_upright(_rgb(image), orientation))
+    if not isinstance(image, _Jpeg) or image.reduction == 1:
+        return pixels, 1, None
+    width, height = image.whole_size
+    return pixels, image.reduction, (width, height) if orientation in TRANSPOSING else (height, width)
 
 
 def decode_labels(data: bytes, limits: Limits = Limits()) -> np.ndarray:
@@ -99,8 +129,12 @@ def decode_labels(data: bytes, limits: Limits = Limits()) -> np.ndarray:
 
 
 def _read(
-    data: bytes, limits: Limits, formats: Collection[str], pixels_of: Callable[[ImageFile], np.ndarray]
-) -> tuple[str, np.ndarray]:
+    data: bytes,
+    limits: Limits,
+    formats: Collection[str],
+    pixels_of: Callable[[ImageFile], Pixels],
+    smallest_side: int | None = None,
+) -> tuple[str, Pixels]:
     """The format's name, and what `pixels_of` makes of the loaded image."""
     if not data:
         raise EmptyPhotograph("there are no bytes")
@@ -114,9 +148,10 @@ def _read(
         reader.check(data, limits)
         image = reader.open(io.BytesIO(data))
         _check_header(image, limits)
-        image.load()
-        if name == "JPEG":
-            _check_jpeg_is_complete(data, image)
+        if isinstance(image, _Jpeg):
+            _load_jpeg(image, data, smallest_side)
+        else:
+            image.load()
         return name, pixels_of(image)
     except PhotographError:
         raise
@@ -172,7 +207,7 @@ def _orientation(image: ImageFile) -> int:
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    if orientation in (5, 6, 7, 8):
+    if orientation in TRANSPOSING:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
@@ -181,31 +216,56 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
+_IS_JPEG_MARKER = np.ones(256, bool)  # by the byte behind an 0xFF, as `JPEG_MARKER`
+_IS_JPEG_MARKER[[0x00, 0xFF, *range(0xD0, 0xD8)]] = False
+
+
 @dataclass(frozen=True)
 class _JpegMarkers:
     scans: int
     first_scan_end: int  # where the marker behind the first scan lies
     huffman: bool  # not arithmetic coding
+    sequential: bool  # pixels come row by row, not in ever finer passes
 
 
 def _read_jpeg_markers(data: bytes) -> _JpegMarkers:
-    position, scans, first_scan_end, huffman = 2, 0, 0, False
+    position, scans, first_scan_end, huffman, sequential = 2, 0, 0, False, False
     for _ in range(MAX_PARTS):
-        marker = JPEG_MARKER.search(data, position)
-        if marker is None:
-            raise UnreadablePhotograph("the JPEG file is truncated: its end marker is missing")
-        if not scans and marker.end() - position > MAX_JUNK:
+        start, end = _next_jpeg_marker(data, position)
+        if not scans and end - position > MAX_JUNK:
             raise UnreadablePhotograph("the JPEG file is damaged: there is junk between its segments")
         if scans and not first_scan_end:
-            first_scan_end = marker.start()
-        kind = data[marker.end() - 1]
+            first_scan_end = start
+        kind = data[end - 1]
         if kind == JPEG_END:
-            return _JpegMarkers(scans, first_scan_end, huffman)
+            return _JpegMarkers(scans, first_scan_end, huffman, sequential)
         scans += kind == JPEG_SCAN
         huffman = huffman or kind in JPEG_HUFFMAN_FRAMES
-        length = 0 if kind in JPEG_WITHOUT_LENGTH else int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-        position = marker.end() + length
+        sequential = sequential or kind in JPEG_SEQUENTIAL_FRAMES
+        length = 0 if kind in JPEG_WITHOUT_LENGTH else int.from_bytes(data[end : end + 2], "big")
+        position = end + length
     raise UnreadablePhotograph(f"the JPEG file has more than {MAX_PARTS:,} segments")
+
+
+def _next_jpeg_marker(data: bytes, position: int) -> tuple[int, int]:
+    """Where the next marker begins and ends. Coded data are passed over in blocks, ever larger ones."""
+    near = JPEG_MARKER.search(data, position, position + 64)
+    if near:
+        return near.start(), near.end()
+    block = 4096
+    while position < len(data) - 1:
+        values = np.frombuffer(data, np.uint8, min(block + 1, len(data) - position), position)
+        escapes = np.flatnonzero(values[:-1] == 0xFF)
+        markers = escapes[_IS_JPEG_MARKER[values[escapes + 1]]]
+        if markers.size:
+            end = position + int(markers[0]) + 2
+            start = end - 2
+            while data[start - 1] == 0xFF:
+                start -= 1
+            return start, end
+        position += block
+        block = min(4 * block, 2**20)
+    raise UnreadablePhotograph("the JPEG file is truncated: its end marker is missing")
 
 
 def _check_jpeg(data: bytes, limits: Limits) -> None:
@@ -213,20 +273,36 @@ def _check_jpeg(data: bytes, limits: Limits) -> None:
         raise UnreadablePhotograph(f"the JPEG file has more than {MAX_SCANS} scans")
 
 
-def _check_jpeg_is_complete(data: bytes, image: Image.Image) -> None:
-    """Refuse a JPEG that holds fewer rows than its header says.
+def _load_jpeg(image: "_Jpeg", data: bytes, smallest_side: int | None) -> None:
+    """Load the pixels, reduced where that is wanted and possible, and make sure that they are all there."""
+    width, height = image.whole_size = image.size
+    for reduction in (8, 4, 2) if smallest_side else ():
+        exact = width % reduction == height % reduction == 0  # turned, a partial pixel would come first
+        if min(width, height) // reduction >= (smallest_side or 0) and (exact or _orientation(image) == 1):
+            image.draft(None, (width // reduction, height // reduction))
+            image.reduction = reduction
+            break
+    markers = _read_jpeg_markers(data)
+    if markers.scans == 1 and markers.sequential:
+        image.scan_end = markers.first_scan_end
+    image.load()
+    if image.scan_end is None and markers.huffman:
+        _check_jpeg_is_complete(data, image, markers.first_scan_end)
+
+
+def _check_jpeg_is_complete(data: bytes, image: Image.Image, first_scan_end: int) -> None:
+    """Refuse a JPEG of several scans that holds fewer rows than its header says.
 
     libjpeg tells nobody: it paints what is missing in one flat colour. So where the last corner is flat, look again
     with arbitrary bytes put behind the first scan: a complete photograph stays as it is, an incomplete one takes them
     for pixels. The first scan holds the blocks' means, so an eighth of the size is enough to see it.
     """
     corner = np.asarray(image.crop((image.width - 4, image.height - 4, image.width, image.height)))
-    markers = _read_jpeg_markers(data)
-    if np.ptp(corner, axis=(0, 1)).any() or not markers.huffman:
+    if np.ptp(corner, axis=(0, 1)).any():
         return
-    more = data[: markers.first_scan_end] + bytes(range(1, 255)) + data[markers.first_scan_end :]
+    more = data[:first_scan_end] + bytes(range(1, 255)) + data[first_scan_end:]
     if _jpeg_at_an_eighth(more) != _jpeg_at_an_eighth(data):
-        raise UnreadablePhotograph("the JPEG file holds fewer rows than its header says")
+        raise UnreadablePhotograph(FEWER_ROWS)
 
 
 def _jpeg_at_an_eighth(data: bytes) -> bytes:
@@ -278,10 +354,49 @@ def _check_nothing(data: bytes, limits: Limits) -> None:
 
 
 class _Jpeg(JpegImageFile):
-    """Pillow's reader, which would look into EXIF for a resolution and may stumble there."""
+    """Pillow's reader, which would look into EXIF for a resolution and may stumble there.
+
+    Where `scan_end` is set, the position behind the one scan of a sequential JPEG, loading makes sure that the scan
+    holds every row. libjpeg tells nobody: at the marker behind the scan it paints what is missing in one flat colour.
+    So it gets the data up to there without the marker, and some arbitrary bytes, as it reads a little ahead. If the
+    last row has come then, all is well.
+    """
+
+    reduction = 1
+    whole_size = (0, 0)
+    scan_end: int | None = None
+    _unread: list[bytes] | None = None
 
     def _read_dpi_from_exif(self) -> None:
         pass
+
+    def load_prepare(self) -> None:
+        """Pillow makes the image to read into here."""
+        super().load_prepare()
+        if self.scan_end is not None and self.fp:
+            data = self.fp.getvalue()
+            self._unread = [data[self.scan_end :], data[: self.scan_end] + JPEG_READ_AHEAD]
+            self.im.paste(self._unlikely_row().im, self._last_row())
+
+    def load_read(self, read_bytes: int) -> bytes:
+        """Pillow asks for more data here."""
+        if self._unread is None:
+            return super().load_read(read_bytes)
+        if (
+            len(self._unread) == 1
+            and self._new(self.im.crop(self._last_row())).tobytes() == self._unlikely_row().tobytes()
+        ):
+            raise UnreadablePhotograph(FEWER_ROWS)
+        return self._unread.pop() if self._unread else b""
+
+    def _last_row(self) -> tuple[int, int, int, int]:
+        return 0, self.height - 1, self.width, self.height
+
+    def _unlikely_row(self) -> Image.Image:
+        """What no photograph shows in its last row."""
+        return Image.frombytes("L", (self.width, 1), bytes(73 * column % 256 for column in range(self.width))).convert(
+            self.mode
+        )
 
 
 class _Tiff(TiffImageFile):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -15,6 +16,39 @@ class Label(IntEnum):
     BACKGROUND = 0
     RIM = 1
     CUP = 2
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A mask of a whole photograph, of which only one rectangle is kept: everything outside is 0 or False.
+
+    `values` is (h, w), its top left pixel is the photograph's at row `top` and column `left`, and `shape` is the
+    photograph's (H, W). A photograph has millions of pixels, its disc a hundredth of them.
+    """
+
+    values: np.ndarray
+    top: int
+    left: int
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, whole: np.ndarray) -> "Patch":
+        """All of a mask, (H, W)."""
+        return cls(whole, 0, 0, (whole.shape[0], whole.shape[1]))
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """(H, W), of the type of `values`."""
+        if self.values.shape == self.shape:
+            return self.values
+        out = np.zeros(self.shape, self.values.dtype)
+        height, width = self.values.shape
+        out[self.top : self.top + height, self.left : self.left + width] = self.values
+        return out
+
+    def having(self, values: np.ndarray) -> "Patch":
+        """Other values of the same rectangle."""
+        return Patch(values, self.top, self.left, self.shape)
 
 
 @dataclass(frozen=True)
@@ -38,12 +72,21 @@ def restore(probabilities: np.ndarray, frame: Frame, shape: tuple[int, int], thr
         shape: (H, W) of the photograph.
         thresholds: of disc and cup; a pixel counts from here on.
     """
+    patch, cup_outside = restore_patch(probabilities, frame, shape, thresholds)
+    return Tidied(patch.whole, cup_outside)
+
+
+def restore_patch(
+    probabilities: np.ndarray, frame: Frame, shape: tuple[int, int], thresholds: tuple[float, float]
+) -> tuple[Patch, float]:
+    """`restore` of the part that `frame` covers alone: its labels, at least one pixel, and `Tidied.cup_outside`."""
     # one channel at a time: on a large photograph the floats are the largest thing in memory
     disc, cup = (frame.resample(probabilities[..., i], shape) >= thresholds[i] for i in (0, 1))
+    if disc.size == 0:
+        return Patch(np.zeros((1, 1), np.uint8), 0, 0, shape), 0.0
     tidied = tidy(disc, cup)
-    labels = np.zeros(shape, np.uint8)
-    labels[frame.overlap(shape)] = tidied.labels
-    return Tidied(labels, tidied.cup_outside)
+    rows, columns = frame.overlap(shape)
+    return Patch(tidied.labels, rows.start, columns.start, shape), tidied.cup_outside
 
 
 def tidy(disc: np.ndarray, cup: np.ndarray) -> Tidied:
@@ -53,20 +96,29 @@ def tidy(disc: np.ndarray, cup: np.ndarray) -> Tidied:
         disc, cup: (H, W) bool, thresholded; each may be empty, torn or outside the other.
     """
     whole_disc = largest_component(disc)
-    outside = int(np.count_nonzero(cup & ~whole_disc)) / max(1, int(np.count_nonzero(cup)))
-    whole_cup = largest_component(cup & whole_disc) & whole_disc
-    return Tidied(whole_disc.astype(np.uint8) + whole_cup.astype(np.uint8), outside)
+    within = cup & whole_disc
+    drawn = int(np.count_nonzero(cup))
+    outside = (drawn - int(np.count_nonzero(within))) / max(1, drawn)
+    whole_cup = largest_component(within) & whole_disc
+    return Tidied(whole_disc.view(np.uint8) + whole_cup.view(np.uint8), outside)
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:
     """(H, W) bool: the largest 8-connected component of `mask`, holes filled; all False for an empty mask."""
-    if mask.size == 0:
-        return mask.copy()
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count == 1:
-        return np.zeros_like(mask)
-    largest = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-    contours, _ = cv2.findContours((labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(mask.shape, np.uint8)
-    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
-    return filled.astype(bool)
+    if mask.size == 0:
+        return filled.view(bool)
+    lit = np.ascontiguousarray(mask).view(np.uint8)
+    contours, hierarchy = cv2.findContours(lit, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outer = (
+        [contour for contour, (*_, parent) in zip(contours, hierarchy[0], strict=True) if parent < 0]
+        if contours
+        else []
+    )
+    if len(outer) > 1:  # the largest by its pixels, those of its holes not counted
+        _, labels, statistics, _ = cv2.connectedComponentsWithStats(lit, connectivity=8)
+        largest = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
+        component = (labels == largest).view(np.uint8)
+        outer = list(cv2.findContours(component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
+    cv2.drawContours(filled, outer, -1, 1, cv2.FILLED)
+    return filled.view(bool)

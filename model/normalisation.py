@@ -64,13 +64,16 @@ def normalise(image: np.ndarray, inside: np.ndarray, distribution: Distribution)
     )
     centre, spread = target_mean.mean(), np.float32(np.sqrt(np.mean(target_deviation**2 + target_mean.var())))
     gain = target_deviation / np.maximum(deviation, SMALLEST_DEVIATION) / spread
-    out = image.astype(np.float32)
+    # of 8-bit levels there are 256; the same arithmetic on them alone, then a look-up
+    table = image.dtype == np.uint8
+    out = np.repeat(np.arange(256, dtype=np.float32), 3).reshape(1, 256, 3) if table else image.astype(np.float32)
     out -= mean
     out *= gain
     out += (target_mean - centre) / spread
     np.clip(out, -LARGEST_VALUE, LARGEST_VALUE, out=out)
-    out[~inside] = 0
-    return out
+    if table:
+        out = cv2.LUT(image, out)
+    return cv2.copyTo(out, inside.astype(np.uint8))
 
 
 def channel_statistics(image: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

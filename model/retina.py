@@ -14,6 +14,7 @@ SEARCH_SIDE = 256  # pixels; the field of view is found on a photograph reduced 
 BLACK = 12  # a pixel whose brightest channel is below this may be surround; sensor and JPEG noise stay under it
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
 BAND = 256  # rows interpolated at once
+LARGEST_WASTE = 4  # a square of which less than one part in so many shows the photograph is not made as a whole
 SMALLEST_SHARE = 0.02  # of the photograph; less lit than this is no field of view
 
 
@@ -63,6 +64,11 @@ class Frame:
     def resample(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """`paste` without the rest of the photograph: rows and columns of `overlap`, (h, w) or (h, w, C) float32."""
         rows, columns = self.overlap(shape)
+        if self.side**2 <= LARGEST_WASTE * (rows.stop - rows.start) * (columns.stop - columns.start):
+            whole = cv2.resize(values.astype(np.float32, copy=False), (self.side, self.side))
+            return whole[
+                rows.start - self.top : rows.stop - self.top, columns.start - self.left : columns.stop - self.left
+            ]
         wide = _interpolate(values.astype(np.float32, copy=False), 1, columns, self.left, self.side)
         return _interpolate(wide, 0, rows, self.top, self.side)
 
@@ -72,6 +78,10 @@ class Frame:
         rows = slice(min(max(self.top, 0), height), min(max(self.top + self.side, 0), height))
         columns = slice(min(max(self.left, 0), width), min(max(self.left + self.side, 0), width))
         return rows, columns
+
+    def enlarged(self, times: int) -> "Frame":
+        """The same square of a photograph that is `times` as large."""
+        return Frame(self.left * times, self.top * times, self.side * times)
 
     def to_input(self, points: np.ndarray, size: int) -> np.ndarray:
         """(N, 2) points x, y of the photograph as points of a network input of `size` pixels."""
@@ -101,6 +111,10 @@ class FieldOfView:
         x, y = (left + width / 2) / across, (top + height / 2) / down
         return square_around(x, y, max(width / across, height / down))
 
+    def enlarged(self, times: int) -> "FieldOfView":
+        """The same field of view of a photograph that is `times` as large."""
+        return FieldOfView(self.inside, (self.scale[0] / times, self.scale[1] / times))
+
     def cut(self, frame: Frame, size: int) -> np.ndarray:
         """(size, size) bool: which pixels of `frame.cut(photograph, size)` show retina."""
         across, down = (frame.side / size * scale for scale in self.scale)  # reduced pixels per pixel of the answer
@@ -108,6 +122,24 @@ class FieldOfView:
         matrix = np.array([[across, 0, left + across / 2 - 0.5], [0, down, top + down / 2 - 0.5]])
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(self.inside, matrix, (size, size), flags=flags, borderValue=0).astype(bool)
+
+
+def halved(photograph: np.ndarray, side: int) -> tuple[np.ndarray, int]:
+    """The photograph in which every pixel is the mean of 2 × 2, as often as its longer side keeps `side` pixels.
+
+    Halving is many times cheaper than any other averaging, and what looks for the disc needs few pixels.
+
+    Args:
+        photograph: (H, W, 3) uint8.
+    Returns:
+        (H // n, W // n, 3) uint8, and n: 1, 2, 4 and so on. Up to n - 1 rows and columns at the far edges are left out.
+    """
+    times = 1
+    while max(photograph.shape[:2]) >= 2 * side and min(photograph.shape[:2]) >= 2:
+        height, width = (length // 2 for length in photograph.shape[:2])
+        whole = photograph[: 2 * height, : 2 * width]
+        photograph, times = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), 2 * times
+    return photograph, times
 
 
 def field_of_view(photograph: np.ndarray) -> FieldOfView:
@@ -123,21 +155,19 @@ def field_of_view(photograph: np.ndarray) -> FieldOfView:
     height, width = photograph.shape[:2]
     scale = min(1.0, SEARCH_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(photograph, size, interpolation=cv2.INTER_AREA)
-    surround = _touching_the_edge((small.max(axis=2) < BLACK) | (small.min(axis=2) > WHITE))
+    small = cv2.resize(halved(photograph, SEARCH_SIDE)[0], size, interpolation=cv2.INTER_AREA)
+    red, green, blue = cv2.split(small)
+    brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    surround = _touching_the_edge((brightest < BLACK) | (darkest > WHITE))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     # border 0: what lies beyond the picture must not eat a field of view that fills it
     lit = cv2.copyMakeBorder(1 - surround, 3, 3, 3, 3, cv2.BORDER_REPLICATE)
     lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, kernel)[3:-3, 3:-3]
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(lit, connectivity=4)
     inside = np.zeros_like(lit)
-    if count > 1:
-        largest = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-        if statistics[largest, cv2.CC_STAT_AREA] >= SMALLEST_SHARE * lit.size:
-            contours, _ = cv2.findContours(
-                (labels == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-            )
-            cv2.fillConvexPoly(inside, cv2.convexHull(np.vstack(contours)), 1)
+    contours, _ = cv2.findContours(lit, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(contours, key=_pixels_within, default=None)
+    if largest is not None and _pixels_within(largest) >= SMALLEST_SHARE * lit.size:
+        cv2.fillConvexPoly(inside, cv2.convexHull(largest), 1)
     return FieldOfView(inside, (size[0] / width, size[1] / height))
 
 
@@ -154,9 +184,14 @@ def roi(x: float, y: float, diameter: float, diameters: float) -> Frame:
 
 def _touching_the_edge(candidates: np.ndarray) -> np.ndarray:
     """(h, w) uint8: 1 where a candidate pixel is connected to the picture's edge through candidates."""
-    _, labels = cv2.connectedComponents(candidates.astype(np.uint8), connectivity=4)
-    edge = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    return np.isin(labels, edge[edge > 0]).astype(np.uint8)
+    around = cv2.copyMakeBorder(candidates.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    cv2.floodFill(around, None, (0, 0), 2)
+    return (around[1:-1, 1:-1] == 2).astype(np.uint8)
+
+
+def _pixels_within(contour: np.ndarray) -> float:
+    """How many pixels a contour encloses, its own among them (Pick's theorem)."""
+    return float(cv2.contourArea(contour)) + len(contour) / 2 + 1
 
 
 def _fit(part: np.ndarray, axis: int, start: int, side: int, size: int) -> np.ndarray:

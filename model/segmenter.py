@@ -1,8 +1,10 @@
 """The whole way of a photograph: field of view, locator, region of interest, segmenter, masks, numbers, verdict."""
 
+import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import numpy as np
 from model import biomarkers, engines, masks, normalisation, retina
 from model.artefact import Artefact
 from model.biomarkers import Ratios, Region
+from model.engines import Engine
 from model.errors import CorruptVersion
-from model.masks import Label
+from model.images import Decoded
+from model.masks import Label, Patch
 from model.normalisation import Distribution
 from model.retina import FieldOfView, Frame
 
@@ -20,6 +24,9 @@ FAINT_PEAK = 0.1  # a locator that is nowhere surer than this has seen no disc
 SHIFT_TO_REFINE = 0.1  # of the disc's diameter; a region cut so far off the disc is cut anew
 SCALE_TO_REFINE = 1.2  # ratio of the diameters
 SMALLEST_DISC = 4.0  # pixels of the segmenter's grid
+HALVED_SIDES = 2  # network inputs that the longer side of the picture keeps in which the locator looks
+DETAIL = 1.0  # pixels of a reduced photograph's region for each that the segmenter sees
+SMALLEST_REGION = 0.25  # of a usual photograph's shorter side
 
 
 @dataclass(frozen=True)
@@ -66,14 +73,17 @@ class Segmentation:
     """The answer for one photograph.
 
     `drawn` is (H, W) uint8 of `Label`, all that the network drew, refused or not, and `drawn_ratios` its ratios, both
-    for evaluation (as are the raw confidences, 0 where there is nothing); `label_mask` is what may be shown.
+    for evaluation (as are the raw confidences, 0 where there is nothing); `label_mask` is what may be shown. Of both,
+    `patch` and `shown` hold the only part that is not background.
     Regions, ratios and confidences are None where the photograph does not give them; `gradable` says whether the ratio
     may be read, `reasons` (of `REASONS`) why not. `distance_from_training` is 1 for a typical training photograph,
     `sharpness` likewise, None where no region was found. `timings_ms` holds locate, segment and
-    measure; a batch's network time is shared evenly.
+    measure; a batch's network time is shared evenly. `roi` and `probabilities`, (S, S, 2) of disc and cup on its grid,
+    are for evaluation too; None where no region was found. `coarse` says that the photograph came too much reduced: its
+    region had fewer pixels than the segmenter sees, and the whole photograph will have a better answer.
     """
 
-    drawn: np.ndarray
+    patch: Patch
     gradable: bool
     reasons: tuple[str, ...]
     disc: Region | None
@@ -89,25 +99,45 @@ class Segmentation:
     distance_from_training: float
     sharpness: float | None
     timings_ms: dict[str, float]
+    roi: Frame | None = None
+    probabilities: np.ndarray | None = None
+    coarse: bool = False
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """(H, W) uint8 of `Label`."""
+        return self.patch.whole
+
+    @cached_property
+    def shown(self) -> Patch:
+        """Labels: no cup where the photograph is not gradable, nothing where no disc was found."""
+        if self.gradable:
+            return self.patch
+        values = self.patch.values
+        return self.patch.having(
+            np.minimum(values, np.uint8(Label.RIM)) if self.disc is not None else np.zeros_like(values)
+        )
 
     @property
     def label_mask(self) -> np.ndarray:
-        """(H, W) uint8 of `Label`: no cup where the photograph is not gradable, nothing where no disc was found."""
-        if self.gradable:
-            return self.drawn
-        return np.minimum(self.drawn, np.uint8(Label.RIM)) if self.disc is not None else np.zeros_like(self.drawn)
+        """(H, W) uint8 of `Label`: `shown` with all that lies around it."""
+        return self.shown.whole
 
 
 @dataclass
 class _Work:
-    """One photograph on its way."""
+    """One photograph on its way. Field and region are in pixels of what is at hand, perhaps reduced."""
 
-    photograph: np.ndarray
+    photograph: Decoded
     field: FieldOfView
     distance: float
     roi: Frame | None = None
     sharpness: float | None = None
     probabilities: np.ndarray | None = None
+
+    @property
+    def pixels(self) -> np.ndarray:
+        return self.photograph.pixels
 
 
 class Segmenter:
@@ -133,47 +163,77 @@ class Segmenter:
             self._coverage = float(calibration["coverage"]) if calibration else 0.0
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptVersion(f"manifest.json of {manifest.version}: {error!r}") from error
-        self._locator = engines.load(artefact.locator, engine, precision, threads)
-        self._segmenter = engines.load(artefact.segmenter, engine, precision, threads)
+        self._locator: Engine = engines.load(artefact.locator, engine, precision, threads)
+        self._segmenter: Engine = engines.load(artefact.segmenter, engine, precision, threads)
         self._locator_size = manifest.locator.input_size
         self._segmenter_size = manifest.segmenter.input_size
         self._channels = [manifest.segmenter.outputs.index(name) for name in ("disc", "cup")]
         self.engine, self.precision = self._segmenter.name, self._segmenter.precision
 
-    def segment(self, photographs: Sequence[np.ndarray]) -> list[Segmentation]:
-        """Disc, cup and ratios of each photograph, (H, W, 3) uint8 upright RGB of any sizes, in one network call."""
+    def sharing(self, share: Callable[[str, Engine], Engine]) -> "Segmenter":
+        """The same version with other engines, made from "locator" and "segmenter" and the present ones of each."""
+        other = copy.copy(self)
+        other._locator = share("locator", self._locator)
+        other._segmenter = share("segmenter", self._segmenter)
+        return other
+
+    @property
+    def smallest_side(self) -> int:
+        """Pixels of the shorter side that a reduced photograph keeps: enough for both networks if its disc is usual."""
+        return max(HALVED_SIDES * self._locator_size, round(self._segmenter_size * DETAIL / SMALLEST_REGION))
+
+    def segment(
+        self, photographs: Sequence[np.ndarray | Decoded], between: Callable[[], None] = lambda: None
+    ) -> list[Segmentation]:
+        """Disc, cup and ratios of each photograph.
+
+        Args:
+            photographs: decoded, perhaps reduced, or (H, W, 3) uint8 upright RGB; of any sizes. All of them go through
+                each network in one call.
+            between: called before each network's call and before measuring; what it raises ends the work.
+        """
         if not photographs:
             return []
         started = time.perf_counter()
-        works = self._locate(photographs)
+        works = self._locate(photographs, between)
         located = time.perf_counter()
-        self._outline([work for work in works if work.roi is not None])
+        self._outline([work for work in works if work.roi is not None], between)
         outlined = time.perf_counter()
         shared = {
             "locate": (located - started) * 1000 / len(works),
             "segment": (outlined - located) * 1000 / len(works),
         }
+        between()
         return [self._answer(work, shared) for work in works]
 
-    def _locate(self, photographs: Sequence[np.ndarray]) -> list[_Work]:
+    def _locate(
+        self, photographs: Sequence[np.ndarray | Decoded], between: Callable[[], None] = lambda: None
+    ) -> list[_Work]:
         works, inputs, frames = [], [], []
-        for photograph in photographs:
-            field = retina.field_of_view(photograph)
-            height, width = photograph.shape[:2]
+        size = self._locator_size
+        for each in photographs:
+            photograph = each if isinstance(each, Decoded) else Decoded(each, "")
+            # the disc is looked for on a smaller picture, in whose pixels frames are until they are enlarged
+            small, times = retina.halved(photograph.pixels, HALVED_SIDES * size)
+            field = retina.field_of_view(small)
+            height, width = small.shape[:2]
             frame = field.frame() if field.found else retina.square_around(width / 2, height / 2, max(height, width))
-            image, inside = frame.cut(photograph, self._locator_size), field.cut(frame, self._locator_size)
-            works.append(_Work(photograph, field, normalisation.distance(image, inside, self._distribution)))
+            image, inside = frame.cut(small, size), field.cut(frame, size)
+            works.append(
+                _Work(photograph, field.enlarged(times), normalisation.distance(image, inside, self._distribution))
+            )
             inputs.append(normalisation.normalise(image, inside, self._distribution))
-            frames.append(frame)
-        for work, frame, probabilities in zip(works, frames, self._locator(np.stack(inputs)), strict=True):
+            frames.append(frame.enlarged(times))
+        between()
+        for work, frame, probabilities in zip(works, frames, self._locator(_stacked(inputs)), strict=True):
             peak = float(probabilities[..., 0].max())
             if work.field.found and peak >= FAINT_PEAK:
                 found = _circle(probabilities[..., 0], min(0.5, peak / 2))
                 if found is not None:
-                    work.roi = self._region(frame, self._locator_size, found)
+                    work.roi = self._region(frame, size, found)
         return works
 
-    def _outline(self, works: list[_Work]) -> None:
+    def _outline(self, works: list[_Work], between: Callable[[], None] = lambda: None) -> None:
         """Run the segmenter; where its disc is off the region's middle or of another size, cut the region anew."""
         pending = works
         for attempt in range(self._preprocessing.refinements + 1):
@@ -186,7 +246,8 @@ class Segmenter:
                 work.sharpness = normalisation.sharpness(image, inside) / self._distribution.sharpness
                 inputs.append(normalisation.normalise(image, inside, self._distribution))
             again = []
-            for work, probabilities in zip(pending, self._segmenter(np.stack(inputs)), strict=True):
+            between()
+            for work, probabilities in zip(pending, self._segmenter(_stacked(inputs)), strict=True):
                 work.probabilities = probabilities[..., self._channels]
                 better = self._better_region(work) if attempt < self._preprocessing.refinements else None
                 if better is not None:
@@ -197,7 +258,7 @@ class Segmenter:
     def _cut(self, work: _Work) -> tuple[np.ndarray, np.ndarray]:
         assert work.roi is not None  # noqa: S101
         size = self._segmenter_size
-        return work.roi.cut(work.photograph, size), work.field.cut(work.roi, size)
+        return work.roi.cut(work.pixels, size), work.field.cut(work.roi, size)
 
     def _region(self, frame: Frame, size: int, circle: tuple[float, float, float]) -> Frame:
         x, y, diameter = circle
@@ -221,15 +282,17 @@ class Segmenter:
     def _answer(self, work: _Work, shared: dict[str, float]) -> Segmentation:
         started = time.perf_counter()
         limits = self._thresholds
-        shape = work.photograph.shape[:2]
-        disc_confidence = cup_confidence = 0.0
-        if work.roi is None or work.probabilities is None:
-            tidied = masks.Tidied(np.zeros(shape, np.uint8), 0.0)
-        else:
-            tidied = masks.restore(work.probabilities, work.roi, shape, (limits.disc, limits.cup))
+        reduction = work.photograph.reduction
+        disc_confidence = cup_confidence = cup_outside = 0.0
+        patch = Patch(np.zeros((1, 1), np.uint8), 0, 0, work.photograph.shape)
+        roi = work.roi.enlarged(reduction) if work.roi is not None else None
+        if roi is not None and work.probabilities is not None:
+            patch, cup_outside = masks.restore_patch(
+                work.probabilities, roi, work.photograph.shape, (limits.disc, limits.cup)
+            )
             disc_confidence = _confidence(work.probabilities[..., 0], limits.disc)
             cup_confidence = _confidence(work.probabilities[..., 1], limits.cup)
-        measured = biomarkers.measure(tidied.labels)
+        measured = biomarkers.measure(patch.values, patch.left, patch.top)
         found = measured.disc is not None and disc_confidence >= limits.disc_confidence
         failures = {
             "disc_not_found": not found,
@@ -245,7 +308,7 @@ class Segmenter:
             low, high = max(0.0, vertical - self._half_width), min(1.0, vertical + self._half_width)
             interval = Interval(low, high, self._coverage)
         return Segmentation(
-            drawn=tidied.labels,
+            patch=patch,
             gradable=gradable,
             reasons=reasons,
             disc=measured.disc if found else None,
@@ -257,11 +320,18 @@ class Segmenter:
             cup_confidence=cup_confidence if gradable else None,
             raw_disc_confidence=disc_confidence,
             raw_cup_confidence=cup_confidence,
-            cup_outside=tidied.cup_outside,
+            cup_outside=cup_outside,
             distance_from_training=work.distance,
             sharpness=work.sharpness,
             timings_ms={**shared, "measure": (time.perf_counter() - started) * 1000},
+            roi=roi,
+            probabilities=work.probabilities,
+            coarse=work.roi is not None and reduction > 1 and work.roi.side < DETAIL * self._segmenter_size,
         )
+
+
+def _stacked(inputs: list[np.ndarray]) -> np.ndarray:
+    return inputs[0][None] if len(inputs) == 1 else np.stack(inputs)
 
 
 def _circle(probabilities: np.ndarray, threshold: float) -> tuple[float, float, float] | None:

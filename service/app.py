@@ -7,8 +7,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model.images import Limits
-from model.registry import LocalRegistry, open_registry
-from service import openapi, page, problems, routes, uploads
+from model.registry import Registry, open_registry
+from service import observability, openapi, page, problems, routes, security, uploads
 from service.settings import Settings
 from service.versions import LiveVersions
 
@@ -19,7 +19,7 @@ Every error is an RFC 9457 problem with a stable `code`. For research and educat
 SAME_HOST_ONLY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
-def create_app(settings: Settings, registry: LocalRegistry | None = None) -> FastAPI:
+def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     """The service, its default version loaded. Where none can be, it starts all the same and answers 503.
 
     Args:
@@ -34,16 +34,25 @@ def create_app(settings: Settings, registry: LocalRegistry | None = None) -> Fas
         docs_url=None,  # the framework's own page loads its scripts from another host
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"auto_configure": False},  # nothing leaves the machine, whatever the environment says
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},  # it would tell queries
     )
     limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     app.state.limits = limits
+    app.state.metrics = observability.Metrics()
     app.state.live = LiveVersions(registry or open_registry(settings.registry), settings)
     app.state.workers = anyio.CapacityLimiter(settings.max_parallel)
     body_limit = limits.max_bytes + uploads.FORM_OVERHEAD
+    admission, sites = security.Admission(settings), security.sites(settings.cors_origins)
+    # the innermost first: who is turned away has had nothing of the body read, and every answer is counted
+    app.add_middleware(security.Guard, admission=admission, metrics=app.state.metrics)
     app.add_middleware(uploads.BoundedUploads, max_bytes=body_limit, timeout_s=settings.upload_timeout_s)
+    if sites:
+        app.add_middleware(security.cors, allowed=sites)
+    app.add_middleware(security.BrowserHeaders)
+    app.add_middleware(observability.Observed, metrics=app.state.metrics)
     app.add_middleware(HeadAsGet)
     app.include_router(routes.router)
+    app.include_router(observability.router)
     page.install(app)
     app.mount("/docs/assets", StaticFiles(packages=[("fastapi_offline", "static")]))
     for path in ("/docs", "/docs/"):

@@ -1,8 +1,8 @@
 """The command `cupdisc`: serve, segment files, list versions, examine the installation."""
 
-import contextlib
 import copy
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,20 +11,23 @@ import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 from uvicorn.config import LOGGING_CONFIG
 
+from model.engines import usable_cores
 from model.errors import CupDiscError
 from model.images import Limits
 from model.registry import open_registry
-from model.segmenter import Segmenter
+from service import key_commands, progress
 from service.app import create_app
-from service.calls import Choices
+from service.bulk import Run
 from service.client import Client
 from service.doctor import examine
-from service.files import TABLE, segment_here, write_results
+from service.files import find
+from service.security import check_exposure
 from service.settings import Settings
+from service.table import TABLE
+from service.worker import Here, Job, There
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
@@ -32,6 +35,8 @@ out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
 Registry = Annotated[str | None, typer.Option(help="A folder of versions; by default the one that ships with CupDisc.")]
 Version = Annotated[str | None, typer.Option(help="A version or an alias.", show_default="production")]
 Engine = Annotated[str | None, typer.Option(help="openvino, tensorflow or auto.", show_default="auto")]
+
+app.add_typer(key_commands.app, name="keys")
 
 
 @app.callback()
@@ -55,6 +60,7 @@ def serve(
     logging.config.dictConfig(log)
     settings = _settings(registry=registry, version=version, engine=engine)
     try:
+        check_exposure(settings, host)
         service = create_app(settings)
     except CupDiscError as error:
         raise _fail(str(error)) from None
@@ -67,43 +73,60 @@ def serve(
 
 @app.command()
 def segment(
-    files: Annotated[list[Path], typer.Argument(help="JPEG, PNG, TIFF, BMP or WebP.", show_default=False)],
+    photographs: Annotated[
+        list[Path],
+        typer.Argument(help="Files, folders, or patterns in quotes: JPEG, PNG, TIFF, BMP or WebP.", show_default=False),
+    ],
     folder: Annotated[Path, typer.Option("--out", help="Where the results go; made if need be.")],
     url: Annotated[str | None, typer.Option(help="A service that does the work, in place of this machine.")] = None,
     registry: Registry = None,
     version: Version = None,
     engine: Engine = None,
+    masks: Annotated[bool, typer.Option(help="Write masks of disc and cup.")] = True,
+    overlays: Annotated[bool, typer.Option(help="Write photographs with the outlines drawn on them.")] = True,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write the table as Parquet too.")] = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, help="Photographs worked on at a time.", show_default="one for each core, 4 with --url"),
+    ] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results of the same names.")] = False,
 ) -> None:
     """Write overlay, masks and a table of numbers for each photograph. No server is needed.
 
-    A file that cannot be used is reported and skipped; the exit code then is 1.
+    A folder stands for all photographs in it and below. A file that cannot be used is reported and skipped; the exit
+    code then is 1. A run that was killed goes on when the same command is given again. Exit code 3: it stopped before
+    the end, because the results cannot be written or the service is gone.
     """
     if url and (registry or engine):
         raise typer.BadParameter("--registry and --engine are the service's own, they do not go with --url")
     settings = _settings(registry=registry, version=version, engine=engine)
-    limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
-    failed = 0
+    by: Here | There
     try:
-        with contextlib.ExitStack() as stack:
-            if url:
-                client = stack.enter_context(Client(url))
-                client.versions()  # is anybody there? Otherwise each file would wait in vain
-                choices: Choices = {"version": version} if version else {}
-                segmented = client.segment_many(files, **choices)
-            else:
-                artefact = open_registry(settings.registry).open(settings.version)
-                segmenter = Segmenter(artefact, settings.engine, settings.precision, settings.threads)
-                segmented = segment_here(files, segmenter, limits)
-            results = write_results(files, segmented, folder, limits, overwrite)
-            for file, wrong in track(results, "Segmenting", total=len(files), console=err, transient=True):
-                if wrong:
-                    failed += 1
-                    err.print(f"{file}: {wrong}", style="red", markup=False, highlight=False)
+        if url:
+            with Client(url) as client:
+                client.versions()  # is anybody there? Otherwise each photograph would wait in vain
+            by, workers = There(url, version), workers or 4
+        else:
+            by = Here(settings.registry, settings.version, settings.engine, settings.precision)
+            by = replace(by, version=open_registry(by.registry).open(by.version).manifest.version)
+            workers = workers or settings.threads or usable_cores()
+        limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
+        job = Job(by, limits, folder, masks, overlays)
+        run = Run(find(photographs, folder), job, workers, overwrite=overwrite, parquet=parquet)
     except CupDiscError as error:
         raise _fail(str(error)) from None
-    out.print(f"{len(files) - failed} of {len(files)} done, see {folder / TABLE}", markup=False, highlight=False)
-    raise typer.Exit(1 if failed else 0)
+    try:
+        with progress.shown(run, err) as done:
+            for each in done:
+                if each.wrong:
+                    err.print(f"{each.file}: {each.wrong}", style="red", markup=False, highlight=False)
+    except CupDiscError as error:
+        raise _stopped(run, str(error), 3 if run.done else 1) from None
+    except KeyboardInterrupt:
+        raise _stopped(run, "stopped", 130) from None
+    told = f"{run.done - run.failed} of {run.total} done, see {folder / TABLE}"
+    out.print(told, markup=False, highlight=False)
+    raise typer.Exit(1 if run.failed else 0)
 
 
 @app.command()
@@ -154,6 +177,12 @@ def _settings(**given: str | None) -> Settings:
 def _fail(message: str) -> typer.Exit:
     err.print(f"cupdisc: {message}", style="red", markup=False, highlight=False)
     return typer.Exit(1)
+
+
+def _stopped(run: Run, message: str, code: int) -> typer.Exit:
+    go_on = f"; {run.done} of {run.total} are done, the same command goes on with the rest" * bool(run.done)
+    err.print(f"cupdisc: {message}{go_on}", style="red", markup=False, highlight=False)
+    return typer.Exit(code)
 
 
 class WithoutQuery(logging.Filter):

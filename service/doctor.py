@@ -16,7 +16,7 @@ from model import engines, images
 from model.artefact import Artefact
 from model.errors import CupDiscError
 from model.images import Limits
-from model.registry import LocalRegistry, open_registry
+from model.registry import Registry, open_registry
 from model.segmenter import Segmenter
 from service.page import FOLDER, SAMPLES
 from service.settings import Settings
@@ -114,7 +114,7 @@ def _registry(settings: Settings) -> Check:
     return Check("registry", "good", f"{settings.registry}: {count}, {names or 'no alias'}, served is {served}")
 
 
-def _version(registry: LocalRegistry, version: str) -> tuple[Check, Artefact | None]:
+def _version(registry: Registry, version: str) -> tuple[Check, Artefact | None]:
     try:
         artefact = registry.open(version)
     except (CupDiscError, OSError) as error:

@@ -31,3 +31,9 @@ MEASUREMENTS = {
 VERSIONS = {"versions": _shown("versions", "One version")}
 VERSION = {"version": _shown("version", "Manifest and card are shortened here")}
 HEALTH = {"ok": {"summary": "In good health", "value": {"status": "ok"}}}
+METRICS = {
+    "shortened": {
+        "summary": "Shortened",
+        "value": "# TYPE cupdisc_queue_length gauge\ncupdisc_queue_length 0.0\n",
+    }
+}

@@ -1,147 +1,102 @@
-"""Photographs in files → overlays, masks and one table in a folder; segmented here, or by a service elsewhere."""
+"""Which photographs a command's arguments mean, and what their results are called."""
 
-import base64
-import csv
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
-import numpy as np
+from model.errors import InvalidConfiguration
+from service.table import HEADER, TABLE
 
-from model import images
-from model.errors import CupDiscError, InvalidConfiguration, TooManyBytes
-from model.images import Limits
-from model.segmenter import Segmenter
-from service import answers, rendering
-from service.answers import Wish
-from service.client import Segmented
-from service.schemas import PngMask, SegmentationAnswer, Structure
-
-TABLE = "results.csv"
-COLUMNS = (
-    *("file", "output", "error", "gradable", "reasons"),
-    *("vertical_ratio", "vertical_low", "vertical_high", "horizontal_ratio", "area_ratio"),
-    *("disc_area", "disc_width", "disc_height", "disc_x", "disc_y", "cup_area", "cup_width", "cup_height"),
-    *("disc_confidence", "cup_confidence", "distance_from_training", "sharpness", "version", "sha256"),
-)
+UNFINISHED = ".unfinished"  # in the folder of results, until all of them are there
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # looked for in folders, in any case
 
 
-def output_names(files: Sequence[Path]) -> list[str]:
-    """A name for each file's results: its stem, numbered from the second file of the same stem on."""
+@dataclass(frozen=True)
+class Photograph:
+    """A file, and where its results go: `NAME.disc.png` and so on, NAME relative to the folder of results."""
+
+    file: Path
+    name: str
+
+
+def find(arguments: Sequence[Path], out: Path) -> list[Photograph]:
+    """The photographs that files, folders and patterns mean, each file once, those of a folder in the order of names.
+
+    A folder stands for the photographs in it and in all folders below, told by `SUFFIXES`; hidden files and folders,
+    folders behind links, and folders that hold results are passed over. Their results keep the folder's structure;
+    those of other files lie side by side. A pattern (`*`, `?`, `[…]`, `**`) is one that the shell did not resolve. A
+    folder that cannot be listed, like a file that is not there, is among the answers: whoever reads it will say what
+    is wrong.
+
+    Args:
+        out: where the results will go; it may lie below one of those folders.
+    Raises:
+        InvalidConfiguration: a pattern fits nothing, there is no photograph at all, or `out` is one of those folders.
+    """
+    wanted: dict[Path, PurePath] = {}
+    for argument in arguments:
+        found = [argument]
+        if not os.path.lexists(argument) and glob.has_magic(str(argument)):
+            found = [Path(path) for path in sorted(glob.glob(str(argument), recursive=True))]  # noqa: PTH207 - Path has no way from an absolute pattern
+            if not found:
+                raise InvalidConfiguration(f"no file fits {argument}")
+        for path in found:
+            if path.is_dir():
+                if path.resolve() == out.resolve():
+                    raise InvalidConfiguration(f"{out} cannot hold both the photographs and their results")
+                for file in _below(path, out.resolve()):
+                    wanted.setdefault(file, file.relative_to(path) if file != path else PurePath(path.name))
+            else:
+                wanted.setdefault(path, PurePath(path.name))
+    if not wanted:
+        folders = ", ".join(str(argument) for argument in arguments)
+        raise InvalidConfiguration(f"no photograph in {folders}; looked for {' '.join(SUFFIXES)}")
+    names = output_names(wanted.values())
+    return [Photograph(file, name) for file, name in zip(wanted, names, strict=True)]
+
+
+def _below(folder: Path, out: Path) -> list[Path]:
+    """Regular files with a photograph's suffix in a folder tree, and folders in it that cannot be listed."""
+    found: list[Path] = []
+    for at, folders, files in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _holds_results(Path(at, name), out)]
+        for name in files:
+            path = Path(at, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                found.append(path)
+    return sorted(found)
+
+
+def _holds_results(folder: Path, out: Path) -> bool:
+    """Whether masks lie there, of this run or of another: they are no photographs."""
+    if folder.resolve() == out or (folder / UNFINISHED).exists():
+        return True
+    try:
+        with (folder / TABLE).open(encoding="utf-8", errors="replace", newline="") as table:
+            return table.readline() == HEADER
+    except OSError:
+        return False
+
+
+def output_names(files: Iterable[PurePath]) -> list[str]:
+    """A name for each file's results: its path without the suffix, numbered from the second of the same name on.
+
+    Args:
+        files: relative to the folder that they were found in; the name alone where they were given one by one.
+    """
     taken: set[str] = set()
+    numbers: dict[str, int] = {}
     names = []
     for file in files:
-        name, number = file.stem, 1
-        while name.lower() in taken:  # some file systems do not tell upper case from lower
+        stem = file.with_suffix("").as_posix()
+        key = stem.lower()  # some file systems do not tell upper case from lower
+        name, number = stem, numbers.get(key, 1)
+        while name.lower() in taken:
             number += 1
-            name = f"{file.stem}-{number}"
+            name = f"{stem}-{number}"
+        numbers[key] = number
         taken.add(name.lower())
         names.append(name)
     return names
-
-
-def segment_here(files: Sequence[Path], segmenter: Segmenter, limits: Limits) -> Iterator[tuple[Path, Segmented]]:
-    """The answer of each file, one by one, as `Client.segment_many` gives it: masks as PNG."""
-    for file in files:
-        try:
-            decoded = images.decode(_read(file, limits), limits)
-            (found,) = segmenter.segment([decoded.pixels])
-            yield file, answers.describe(decoded, found, segmenter, Wish("application/json"), 0.0)
-        except (CupDiscError, OSError) as error:
-            yield file, error
-
-
-def write_results(
-    files: Sequence[Path],
-    segmented: Iterable[tuple[Path, Segmented]],
-    out: Path,
-    limits: Limits,
-    overwrite: bool = False,
-) -> Iterator[tuple[Path, str | None]]:
-    """Write `NAME.overlay.png`, `NAME.disc.png`, `NAME.cup.png` and a row of `results.csv` for each file, one by one.
-
-    A mask that is not known is not written; unknown cells of the table are empty.
-
-    Args:
-        segmented: each of `files` in the same order, with its answer or with what was wrong.
-    Yields:
-        Each file when it is done, and what was wrong with it.
-    Raises:
-        InvalidConfiguration: `out` holds results already, and `overwrite` is False; nothing has been written then.
-    """
-    names = output_names(files)
-    results = [TABLE, *(f"{name}.{kind}.png" for name in names for kind in ("overlay", "disc", "cup"))]
-    existing = [name for name in results if (out / name).exists()]
-    if existing and not overwrite:
-        raise InvalidConfiguration(f"{out} already holds {', '.join(existing[:3])}{' ...' * (len(existing) > 3)}")
-    out.mkdir(parents=True, exist_ok=True)
-    for name in existing:
-        (out / name).unlink()
-    with (out / TABLE).open("w", newline="", encoding="utf-8") as table:
-        writer = csv.DictWriter(table, COLUMNS, restval="")
-        writer.writeheader()
-        for (file, outcome), name in zip(segmented, names, strict=True):
-            row, error = {"file": str(file)}, outcome
-            if isinstance(outcome, SegmentationAnswer):
-                row |= _row(outcome)
-                try:
-                    _write(file, out / name, outcome, limits)
-                    row["output"] = name
-                except (CupDiscError, OSError) as wrong:
-                    error = wrong
-            told = None
-            if isinstance(error, CupDiscError):
-                told, row["error"] = str(error), error.code
-            elif isinstance(error, OSError):
-                told, row["error"] = error.strerror or str(error), "cannot_be_read"
-            writer.writerow(row)
-            table.flush()
-            yield file, told
-
-
-def _read(file: Path, limits: Limits) -> bytes:
-    size = file.stat().st_size
-    if size > limits.max_bytes:
-        raise TooManyBytes(f"{size} bytes; at most {limits.max_bytes} are taken")
-    return file.read_bytes()
-
-
-def _write(file: Path, target: Path, answer: SegmentationAnswer, limits: Limits) -> None:
-    photograph = images.decode(_read(file, limits), limits).pixels
-    labels = np.zeros(photograph.shape[:2], np.uint8)
-    for kind, region in (("disc", answer.disc), ("cup", answer.cup)):
-        if region:
-            content = _png(region)
-            target.with_name(f"{target.name}.{kind}.png").write_bytes(content)
-            labels += images.decode_labels(content, limits) > 0
-    overlay = rendering.overlay_png(photograph, labels if answer.gradable else labels * 0)
-    target.with_name(f"{target.name}.overlay.png").write_bytes(overlay)
-
-
-def _png(region: Structure) -> bytes:
-    assert isinstance(region.mask, PngMask)  # noqa: S101 - as it was asked for
-    return base64.b64decode(region.mask.data)
-
-
-def _row(answer: SegmentationAnswer) -> dict[str, str]:
-    """The table's cells; a disc without a cup keeps its own."""
-    row: dict[str, Any] = {
-        "gradable": str(answer.gradable).lower(),
-        "reasons": " ".join(answer.reasons),
-        "distance_from_training": answer.quality.distance_from_training,
-        "sharpness": answer.quality.sharpness,
-        "version": answer.version.version,
-        "sha256": answer.version.sha256,
-    }
-    if ratios := answer.cup_to_disc_ratio:
-        row["vertical_ratio"], row["horizontal_ratio"] = ratios.vertical, ratios.horizontal
-        row["area_ratio"] = ratios.area
-        if interval := ratios.vertical_interval:
-            row["vertical_low"], row["vertical_high"] = interval.low, interval.high
-    for name, region in (("disc", answer.disc), ("cup", answer.cup)):
-        if region:
-            row[f"{name}_area"], row[f"{name}_confidence"] = region.area, region.confidence
-            row[f"{name}_width"], row[f"{name}_height"] = region.box.width, region.box.height
-    if answer.disc:
-        row["disc_x"], row["disc_y"] = answer.disc.centre.x, answer.disc.centre.y
-    return {name: "" if value is None else str(value) for name, value in row.items()}

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
 
 from model import errors
 from service import examples, problems, uploads
@@ -14,7 +15,7 @@ TAGS = [
     {"name": "segmentation", "description": "A photograph in; outlines and numbers out."},
     {"name": "measurement", "description": "Outlines in, a person's for instance; the same numbers out."},
     {"name": "versions", "description": "The trained versions that answer."},
-    {"name": "health", "description": "For orchestrators."},
+    {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
 
 
@@ -151,6 +152,16 @@ CHECK_READY: dict[str, Any] = {
     "operation_id": "check_ready",
     "tags": ["health"],
     "responses": {**_json(examples.HEALTH, "A version is loaded."), **problems.responses(errors.NoVersionLive)},
+}
+
+METRICS: dict[str, Any] = {
+    "operation_id": "metrics",
+    "tags": ["health"],
+    "response_class": PlainTextResponse,
+    "responses": {
+        200: {"description": "The figures.", "content": {"text/plain": {"examples": examples.METRICS}}},
+        **problems.responses(),
+    },
 }
 
 

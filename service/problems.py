@@ -58,6 +58,54 @@ class UploadTooSlow(CupDiscError):
     code = "upload_too_slow"
 
 
+class KeyMissing(CupDiscError):
+    """The request shows no key, and this path needs one."""
+
+    code = "key_missing"
+
+
+class KeyInvalid(CupDiscError):
+    """The key or token that the request shows is nobody's."""
+
+    code = "key_invalid"
+
+
+class KeyExpired(CupDiscError):
+    """The key or token is right, but its time is over."""
+
+    code = "key_expired"
+
+
+class ScopeMissing(CupDiscError):
+    """The caller is known, but may not do this."""
+
+    code = "scope_missing"
+
+
+class RateExceeded(CupDiscError):
+    """The caller has asked more often than agreed; `Retry-After` says when to go on."""
+
+    code = "rate_exceeded"
+
+
+class TooManyAtOnce(CupDiscError):
+    """The caller has as many requests under way as agreed."""
+
+    code = "too_many_at_once"
+
+
+class IssuerUnreachable(CupDiscError):
+    """Tokens cannot be checked now, as their issuer does not answer."""
+
+    code = "issuer_unreachable"
+
+
+class Stopping(CupDiscError):
+    """The service is being stopped: it finishes what it has, and is to be sent nothing more."""
+
+    code = "stopping"
+
+
 # error class: status, and an example of `detail` for the documentation
 ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.PhotographError: (422, "the bytes are no photograph"),
@@ -89,6 +137,14 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     NotAcceptable: (406, "the answer can be application/json or image/png or application/pdf"),
     InvalidParameter: (422, "masks: Input should be 'png', 'rle', 'polygon' or 'none'"),
     UploadTooSlow: (408, "the body did not arrive within 120 s"),
+    KeyMissing: (401, "show a key: Authorization: Bearer …, or X-API-Key: …"),
+    KeyInvalid: (401, "the key is nobody's"),
+    KeyExpired: (401, "the key has expired"),
+    ScopeMissing: (403, "this needs the scope 'segment'"),
+    RateExceeded: (429, "more than 600 requests per 1 minute"),
+    TooManyAtOnce: (429, "8 requests are under way already"),
+    IssuerUnreachable: (503, "the issuer of the tokens does not answer"),
+    Stopping: (503, "the service is being stopped"),
 }
 UNEXPECTED = "an unexpected error, our fault"
 

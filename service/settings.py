@@ -1,5 +1,6 @@
 """What an operator can set, by environment variables that begin with `CUPDISC_`. Read once, then passed down."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -21,3 +22,10 @@ class Settings(BaseSettings):
     max_photograph_bytes: int = Field(32 * 2**20, ge=1)  # encoded, as sent
     max_photograph_pixels: int = Field(40_000_000, ge=1)  # two of them at once take about 1 GiB
     upload_timeout_s: float = Field(120.0, gt=0)  # until the whole body has arrived
+    keys: Path | None = None  # the file of callers that `cupdisc keys` writes; without it, no key is asked for
+    open: bool = False  # true: let everybody in from other machines, where something in front keeps strangers out
+    issuer: str = ""  # of OpenID Connect tokens that are taken too, for instance https://accounts.google.com
+    audience: str = ""  # that those tokens are made out to; needed with an issuer
+    rate: str = ""  # requests that one caller may make, such as 600/minute; empty: as many as they like
+    concurrent: int = Field(0, ge=0)  # requests that one caller may have under way; 0: any number
+    cors_origins: str = ""  # of other sites whose pages may call, separated by commas; empty: none

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from model.artefact import Artefact
 from model.errors import CorruptVersion, NoVersionLive, UnknownSchema, VersionNotFound
-from model.registry import LocalRegistry
+from model.registry import Registry
 from model.segmenter import Segmenter
 from service.settings import Settings
 
@@ -24,7 +24,7 @@ class LiveVersions:
         EngineUnavailable, InvalidConfiguration: as `Segmenter`.
     """
 
-    def __init__(self, registry: LocalRegistry, settings: Settings) -> None:
+    def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry, self._settings = registry, settings
         self._lock = threading.Lock()
         self._good: dict[str, Artefact] = {}

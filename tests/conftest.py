@@ -1,6 +1,8 @@
 """Versions that really run: two tiny U-Nets with random weights, and two that were trained on drawn photographs."""
 
 import dataclasses
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from rich.console import Console
 
 from model import artefact
 from model.artefact import Artefact, NetworkEntry
+from tests.storage import FaultyProxy, Objects, fake_storage
 from tests.trained import publish_small, train_small, write_data
 from tests.versions import manifest
 
@@ -46,3 +49,25 @@ def drawn_version(drawn_run: "tuple[Path, Trained]") -> Artefact:
     """Version 2026.1.1 trained on drawn photographs, published beside its run. Not to be changed."""
     folder, trained = drawn_run
     return publish_small(folder, trained, Console(quiet=True))
+
+
+@pytest.fixture(scope="session")
+def storage_url() -> Iterator[str]:
+    """The address of a fake-gcs-server. Every test takes a bucket of its own."""
+    with fake_storage() as url:
+        yield url
+
+
+@pytest.fixture
+def proxy(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """What our code believes to be the storage."""
+    made = FaultyProxy(storage_url)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", made.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def objects(storage_url: str, proxy: FaultyProxy) -> Objects:
+    """A new bucket."""
+    return Objects(storage_url, f"bucket-{uuid.uuid4().hex[:12]}")

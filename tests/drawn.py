@@ -1,10 +1,12 @@
-"""Drawn fundus photographs with exact masks, and folders of them in the layout of `training.sources.folder`."""
+"""Drawn photographs for tests, of the size that a test asks for, and folders of them: all whole, all crops, or without cups."""
 
 import csv
+import dataclasses
 from pathlib import Path
 
-import cv2
 import numpy as np
+
+from training.synthetic import Camera, draw, some_camera, some_eye, write_example
 
 
 def draw_fundus(
@@ -13,58 +15,39 @@ def draw_fundus(
     """A photograph and its labels.
 
     Args:
-        disc_share: disc diameter over `height`.
+        disc_share: disc height over `height`.
         centred: a crop of the disc, without any surround.
     Returns:
         (height, width, 3) uint8 RGB, and (height, width) uint8 of `Label`.
     """
-    rows, columns = np.mgrid[:height, :width].astype(np.float32) + 0.5
-    middle = np.array([width / 2, height / 2])
-    radius = 0.47 * height
-    disc_radius = disc_share * height / 2
-    place = middle + (0 if centred else 1) * random.uniform(-0.45, 0.45, 2) * (radius - 2 * disc_radius)
-    distance = np.hypot(columns - middle[0], rows - middle[1]) / radius
-    base = np.array([170, 80, 45]) * random.uniform(0.8, 1.15, 3)
-    image = base * (1.05 - 0.25 * np.minimum(distance, 1.2)[..., None] ** 2)
-    cup_share = random.uniform(0.35, 0.7)
-
-    def ellipse(share: float) -> np.ndarray:
-        return np.hypot((columns - place[0]) / 0.94, rows - place[1]) <= share * disc_radius
-
-    disc, cup = ellipse(1.0), ellipse(cup_share)
-    image[disc] = np.array([230, 150, 90]) * random.uniform(0.9, 1.05)
-    image[cup] = np.array([250, 215, 160]) * random.uniform(0.9, 1.02)
-    picture = np.clip(image, 0, 255).astype(np.uint8)
-    for angle in random.uniform(0, 2 * np.pi, 7):
-        bends = np.cumsum(random.normal(angle, 0.25, 12))[:, None] / np.arange(1, 13)[:, None]
-        steps = np.hstack([np.cos(bends), np.sin(bends)]) * radius / 8
-        path = place + np.vstack([[0, 0], np.cumsum(steps, axis=0)])
-        cv2.polylines(picture, [path.astype(np.int32)], False, (120, 35, 25), max(1, int(disc_radius / 9)), cv2.LINE_AA)
-    if not centred:
-        picture[distance > 1] = 0
-    picture = cv2.GaussianBlur(picture, (0, 0), 0.8)
-    noisy = picture + random.normal(0, 2, picture.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8), disc.astype(np.uint8) + cup.astype(np.uint8)
+    eye = dataclasses.replace(some_eye(random), cup=float(random.uniform(0.35, 0.7)))
+    free = 0.47 - disc_share  # of the height, from the middle of the field of view
+    away = np.zeros(2) if centred else random.uniform(-0.45, 0.45, 2) * free
+    camera = dataclasses.replace(
+        some_camera(random),
+        height=height,
+        width=width,
+        disc_share=disc_share,
+        field_share=0.0 if centred else 0.94,
+        disc_at=(0.5 + float(away[0]) * height / width, 0.5 + float(away[1])),
+        haze=0.0,
+        blur=0.8,
+        noise=2.0,
+        surround=Camera.surround,
+    )
+    return draw(eye, camera, random)
 
 
 def write_folder(folder: Path, count: int, seed: int, crops: bool = False, cups: bool = True) -> Path:
     """`count` drawn photographs in the folder layout; returns `folder`."""
     random = np.random.default_rng(seed)
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True)
+    rows: list[list[object]] = [["id", "split", "glaucoma", "disc", "cup", "view", "width", "height"]]
+    for number in range(count):
+        image, labels = draw_fundus(random, 200, 200, 0.7, centred=True) if crops else draw_fundus(random)
+        name = f"eye{number:03}"
+        write_example(folder, name, image, labels if cups else np.minimum(labels, 1))
+        height, width = labels.shape
+        rows.append([name, "train", "", 1, int(cups), "crop" if crops else "full", width, height])
     with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "split", "glaucoma", "disc", "cup", "view", "width", "height"])
-        for number in range(count):
-            if crops:
-                image, labels = draw_fundus(random, 200, 200, 0.7, centred=True)
-            else:
-                image, labels = draw_fundus(random)
-            if not cups:
-                labels = np.minimum(labels, 1)
-            name = f"eye{number:03}"
-            cv2.imwrite(str(folder / "images" / f"{name}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            cv2.imwrite(str(folder / "masks" / f"{name}.png"), labels)
-            height, width = labels.shape
-            writer.writerow([name, "train", "", 1, int(cups), "crop" if crops else "full", width, height])
+        csv.writer(file).writerows(rows)
     return folder

@@ -15,11 +15,12 @@ from model.segmenter import Segmenter
 from tests import example_by_hand
 from tests.photographs import EXAMPLE, REPOSITORY, shared_data
 from training.config import preset_from_dict
-from training.evaluate import evaluate, summarise
+from training.evaluate import evaluate
 from training.sources.example import Example
 from training.split import read_splits
+from training.summary import summarise
 
-PER_SOURCE = 12  # held-out photographs; `cupdisc-train evaluate bundled` runs all of them
+PER_SOURCE = 12  # held-out photographs; `cupdisc-train evaluate` runs all of them
 
 
 @pytest.fixture(scope="module")

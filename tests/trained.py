@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from model.artefact import Artefact
-from model.registry import LocalRegistry
+from model.local_registry import LocalRegistry
 from tests.drawn import write_folder
 from training.config import Preset, read_preset
 from training.publish import Facts, publish_run

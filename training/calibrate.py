@@ -1,4 +1,4 @@
-"""From results on held-out photographs to the numbers by which a version knows its own limits."""
+"""From results on held-out and left-out photographs to the numbers by which a version knows its own limits."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,8 @@ import numpy as np
 
 from model.segmenter import Thresholds
 from training.evaluate import Result
-from training.metrics import conformal_half_width
+from training.metrics import binomial_interval, conformal_half_width
+from training.summary import vertical_errors
 
 COVERAGE = 0.9
 REFUSED = 0.02  # share of held-out photographs that each limit may refuse, before the margin
@@ -61,17 +62,15 @@ def interval(held_out: Sequence[Result], left_out: Sequence[Result]) -> dict[str
 
     Args:
         held_out: of sources that the version was trained on.
-        left_out: of a run by the same recipe that never saw these sources; empty where there was none.
+        left_out: of runs by the same recipe that never saw these sources; empty where there was none.
 
     The widest, because a source that the version never saw may be like the hardest of those at hand. Empty where no
     cup is annotated.
     """
     widths = {}
     for how, results in (("held out", held_out), ("left out", left_out)):
-        for source in sorted({r.source for r in results}):
-            errors = [e for r in results if r.source == source and (e := r.vertical_error) is not None]
-            if errors:
-                widths[f"{source}, {how}"] = (conformal_half_width(errors, COVERAGE), len(errors))
+        for source, errors in _errors_by_source(results).items():
+            widths[f"{source}, {how}"] = (conformal_half_width(errors, COVERAGE), len(errors))
     if not widths:
         return {}
     widest = max(widths, key=lambda source: widths[source][0])
@@ -82,4 +81,47 @@ def interval(held_out: Sequence[Result], left_out: Sequence[Result]) -> dict[str
         "widest_source": widest,
         "photographs": {source: count for source, (_, count) in widths.items()},
         "half_widths": {source: round(width, 4) for source, (width, _) in widths.items()},
+        "on_new_sources": coverage_on_new_sources(left_out),
     }
+
+
+def coverage_on_new_sources(left_out: Sequence[Result]) -> list[dict[str, Any]]:
+    """What the interval covers on each left-out source when it is calibrated on the *other* left-out sources alone.
+
+    Nothing of a source, neither its photographs nor its annotators, has a part in the interval that is measured on
+    it. Every photograph counts, refused ones too. Empty where fewer than two sources were left out.
+
+    Args:
+        left_out: results of runs by the same recipe, each on sources that it never saw.
+    Returns:
+        One row per source: `half_width` of the calibration by the rule of `interval`, `covered` of `photographs`,
+        `coverage` with its exact 95 % binomial interval, and `mean_width` of the intervals within [0, 1].
+    """
+    errors = _errors_by_source(left_out)
+    rows = []
+    for source in errors if len(errors) > 1 else ():
+        half = max(conformal_half_width(errors[other], COVERAGE) for other in errors if other != source)
+        hits = int(np.count_nonzero(np.abs(errors[source]) <= half))
+        drawn = np.array([r.vertical or 0.0 for r in left_out if r.source == source and r.vertical_truth is not None])
+        widths = np.minimum(1, drawn + half) - np.maximum(0, drawn - half)
+        count = len(errors[source])
+        rows.append(
+            {
+                "source": source,
+                "calibrated_on": [other for other in errors if other != source],
+                "half_width": round(half, 4),
+                "photographs": count,
+                "covered": hits,
+                "coverage": round(hits / count, 4),
+                "coverage_95": [round(value, 4) for value in binomial_interval(hits, count)],
+                "mean_width": round(float(widths.mean()), 4),
+            }
+        )
+    return rows
+
+
+def _errors_by_source(results: Sequence[Result]) -> dict[str, list[float]]:
+    by_source = {
+        name: vertical_errors([r for r in results if r.source == name]) for name in {r.source for r in results}
+    }
+    return {name: errors.tolist() for name, errors in sorted(by_source.items()) if errors.size}

@@ -4,6 +4,7 @@ from typing import Any
 
 from model.artefact import Manifest
 from training.calibrate import COVERAGE
+from training.populations import population
 
 INTENDED_USE = """\
 Research and education. It outlines the optic disc and the optic cup on colour fundus photographs and computes the
@@ -14,14 +15,20 @@ The code around them is Apache-2.0."""
 LIMITS = """\
 - The ratio depends on where an annotator sees the cup's edge. Experts differ from each other by 0.03 to 0.08 on
   average, and from source to source by more; the network answers in a mixture of its sources' conventions.
-- The vertical interval was calibrated on photographs of the sources below, not on yours. On a new source it may cover
+- The vertical interval was calibrated on photographs of the sources above, not on yours. On a new source it may cover
   less than it says; measure it on photographs of your own before you rely on it.
-- The training photographs come from Spain, India, China, Germany and the Netherlands. No data on age, sex or ethnicity
-  of the patients went into the choice or the figures.
-- Never tested: handheld and smartphone cameras, ultra-wide fields, children, media opacities, high myopia as a group,
-  disc drusen, tilted discs, papilloedema, photographs after surgery.
-- Where peripapillary atrophy is bright, the disc may be drawn too large; where vessels hide the cup's edge, the cup is
-  a guess.
+- Populations and cameras are those of the table above and no others. No data on age, sex or ethnicity of the patients
+  went into the choice of photographs or into the figures, so that no figure is known for any such group.
+- Disc drusen, tilted discs, peripapillary atrophy and high myopia: no source used here labels them. Some of its
+  photographs may show them, but no figure above is about them. Papilloedema, other swollen discs, coloboma, optic
+  pits and eyes after surgery: not looked for, no figure.
+- By their build, and not measured: bright peripapillary atrophy may be drawn as disc; on a tilted or oval disc the
+  upright height and width are not the disc's own axes; with drusen or a swollen disc the cup's edge may not exist,
+  and what is drawn for it is a guess, as it is where vessels hide the edge.
+- Never tested: handheld and smartphone cameras, ultra-wide fields, red-free and other single-colour photographs,
+  children, clouded lenses and vitreous as a group, fellow eyes against each other, the same eye photographed twice.
+- Fellow eyes of one person are not marked in most sources and may stand on both sides of a held-out split, which
+  flatters the held-out figures. A left-out source has no such leak.
 - One photograph carries no depth: the cup is read from colour and vessels alone."""
 
 
@@ -29,6 +36,7 @@ def write_card(manifest: Manifest) -> str:
     """Markdown: use, data and terms, figures per source, limits, how it was made."""
     training = manifest.training
     minutes = sum(training["seconds"].values()) / 60
+    layouts = {source["name"]: source.get("layout", "") for source in training["preset"]["sources"]}
     calibration = manifest.calibration
     lines = [
         f"# {manifest.name} {manifest.version}",
@@ -61,6 +69,14 @@ def write_card(manifest: Manifest) -> str:
         "which nothing was seen. Left out of another run: nearly the same recipe trained once more without that source",
         "(`training/left_out` says how); it tells best what to expect of a new camera and clinic.",
         "",
+        "| source | people | camera |",
+        "|---|---|---|",
+        *(
+            f"| {row['name']} | {of.people} | {of.camera} |"
+            for row in manifest.sources
+            if (of := population(row["name"], layouts.get(row["name"], "")))
+        ),
+        "",
         "## Figures",
         "",
         "Whole way from file to mask, native pixels, no oracle crop; every photograph counts, refused ones too. In",
@@ -70,6 +86,8 @@ def write_card(manifest: Manifest) -> str:
         "|---|---|---|---|---|---|---|---|---|",
         *(_figure_row(row) for row in manifest.metrics),
         "",
+        *_more_figures(manifest.metrics),
+        *_comparison(training.get("comparison")),
         "The limits of what is gradable, and the interval, were set on these same held-out photographs; Dice and",
         "errors do not depend on them, the counts of refusals do.",
         "",
@@ -81,6 +99,7 @@ def write_card(manifest: Manifest) -> str:
             f"{calibration['method']} ({calibration['widest_source']}). By source: {widths}.",
             "",
             *_coverage(manifest),
+            *_on_new_sources(calibration.get("on_new_sources", [])),
         ]
     lines += [
         "## Limits",
@@ -95,6 +114,95 @@ def write_card(manifest: Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _more_figures(metrics: list[dict[str, Any]]) -> list[str]:
+    """Nothing for metrics that were computed before there were such figures."""
+    rows = [row for row in metrics if "disc_hausdorff95" in row]
+    if not rows:
+        return []
+    return [
+        "Hausdorff: 95th percentile of the distances between drawn and annotated boundary, in disc diameters.",
+        "Calibration error: expected calibration error of the pixels' probabilities. AUC: how well the drawn vertical",
+        "ratio alone tells the source's glaucoma label, beside that of the annotated ratio; it is no diagnosis.",
+        "",
+        "| source | how | disc Hausdorff | cup Hausdorff | calibration error, disc | cup | AUC, drawn | annotated |",
+        "|---|---|---|---|---|---|---|---|",
+        *(
+            _cells(
+                row["source"],
+                row["how"],
+                *(
+                    _mean(row, name)
+                    for name in (
+                        "disc_hausdorff95_in_disc_diameters",
+                        "cup_hausdorff95_in_disc_diameters",
+                        "disc_calibration_error",
+                        "cup_calibration_error",
+                        "glaucoma_auc",
+                        "glaucoma_auc_annotated",
+                    )
+                ),
+            )
+            for row in rows
+        ),
+        "",
+    ]
+
+
+def _comparison(comparison: dict[str, Any] | None) -> list[str]:
+    """What the version gained or lost against the one that was in production."""
+    if not comparison:
+        return []
+    return [
+        f"Against {comparison['with']}, which was in production, on the same photographs (it may have been trained on",
+        "some of them); a positive gain is better:",
+        "",
+        f"| source | figure | n | {comparison['with']} | this version | gain |",
+        "|---|---|---|---|---|---|",
+        *(
+            _cells(
+                row["source"],
+                row["figure"],
+                row["photographs"],
+                f"{row['old']:.3f}",
+                f"{row['new']:.3f}",
+                f"{row['gain']:+.3f} ({row['gain_95'][0]:+.3f} to {row['gain_95'][1]:+.3f})",
+            )
+            for row in comparison["rows"]
+        ),
+        "",
+    ]
+
+
+def _on_new_sources(rows: list[dict[str, Any]]) -> list[str]:
+    """The interval measured on sources that had no part in it, and where their convention breaks it."""
+    if not rows:
+        return []
+    broken = [row for row in rows if row["coverage"] < COVERAGE]
+    return [
+        "On a new source: each left-out source in turn, the interval calibrated by the same rule on the left-out",
+        "answers of the other sources alone. In brackets the exact 95 % binomial interval.",
+        "",
+        "| source | calibrated on | half width | covered | mean width |",
+        "|---|---|---|---|---|",
+        *(
+            _cells(
+                row["source"],
+                ", ".join(row["calibrated_on"]),
+                f"{row['half_width']:.3f}",
+                f"{row['covered']} of {row['photographs']}: {row['coverage']:.3f} "
+                f"({row['coverage_95'][0]:.3f}–{row['coverage_95'][1]:.3f})",
+                f"{row['mean_width']:.3f}",
+            )
+            for row in rows
+        ),
+        "",
+        *(
+            f"On {row['source']} it covers {row['coverage']:.3f}, not the {COVERAGE:.2f} that it promises.\n"
+            for row in broken
+        ),
+    ]
+
+
 def _coverage(manifest: Manifest) -> list[str]:
     """What an interval that was calibrated without a source covered on it."""
     return [
@@ -107,16 +215,21 @@ def _coverage(manifest: Manifest) -> list[str]:
 
 def _source_row(row: dict[str, Any]) -> str:
     cells = [row[k] for k in ("name", "trained_on", "cups_annotated", "held_out", "left_out", "terms", "citation")]
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+    return _cells(*cells)
 
 
 def _figure_row(row: dict[str, Any]) -> str:
-    def mean(name: str) -> str:
-        if name not in row:
-            return "–"
-        low, high = row[f"{name}_95"]
-        return f"{row[name]:.3f} ({low:.3f}–{high:.3f})"
-
     bias = f"{row['vertical_bias']:+.3f}" if "vertical_bias" in row else "–"
-    cells = [row["source"], row["how"], row["photographs"], mean("disc_dice"), mean("cup_dice"), mean("vertical_mae")]
-    return "| " + " | ".join(str(c) for c in [*cells, bias, row["discs_missed"], row["not_gradable"]]) + " |"
+    means = (_mean(row, name) for name in ("disc_dice", "cup_dice", "vertical_mae"))
+    return _cells(row["source"], row["how"], row["photographs"], *means, bias, row["discs_missed"], row["not_gradable"])
+
+
+def _mean(row: dict[str, Any], name: str) -> str:
+    if name not in row:
+        return "–"
+    low, high = row[f"{name}_95"]
+    return f"{row[name]:.3f} ({low:.3f}–{high:.3f})"
+
+
+def _cells(*cells: object) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"

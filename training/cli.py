@@ -1,13 +1,12 @@
-"""The command line `cupdisc-train`: sources, duplicates, train, publish, evaluate."""
+"""The command line `cupdisc-train`: sources, duplicates, train, publish, evaluate, cross."""
 
-import json
 import os
-import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,12 +15,16 @@ from rich.progress import Progress
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow comes in with the functions below
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from model.errors import CupDiscError, InvalidConfiguration
-from model.registry import LocalRegistry, open_registry
+from model.errors import CupDiscError
+from model.registry import open_registry
+
+if TYPE_CHECKING:
+    from training.evaluate import Result
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make new versions from annotated photographs.")
 console = Console(width=None if sys.stdout.isatty() else 160)
 
+Device = Annotated[str, typer.Option(help="auto, tpu, gpu or cpu; auto takes the first that there is.")]
 Data = Annotated[Path, typer.Option(envvar="CUPDISC_DATA", help="Folder that holds the sources' folders.")]
 DATA = Path(os.environ.get("CUPDISC_SHARED", "../shared")) / "data"
 
@@ -75,103 +78,181 @@ def train(
     data: Data = DATA,
     seed: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
     leave_out: Annotated[list[str] | None, typer.Option(help="A source to use for nothing; repeat the option.")] = None,
+    device: Device = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits in every run on the same hardware; slower.")
+    ] = False,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Go on from a version or alias of --registry, or from the folder of a finished run."
+        ),
+    ] = None,
+    registry: Annotated[str, typer.Option(help="Where the version of --from is.")] = "bundled",
+    old_share: Annotated[
+        float, typer.Option(help="Of the samples, what the sources of --from give that the preset does not name.")
+    ] = 0.5,
 ) -> None:
-    """Train locator and segmenter; the same command goes on after an interruption."""
+    """Train locator and segmenter; the same command goes on after an interruption.
+
+    KERAS_BACKEND=jax trains under JAX, which is the way on a TPU.
+    """
     import dataclasses
 
+    from training.accelerator import choose
     from training.config import leave_out_sources, read_preset
+    from training.origin import continue_preset, read_origin
     from training.run import save_run, train_run
 
-    chosen = leave_out_sources(read_preset(preset), tuple(leave_out or ()))
+    accelerator = choose(device, deterministic)
+    console.print(f"{accelerator}")
+    continued = read_origin(origin, registry) if origin else None
+    chosen = leave_out_sources(read_preset(preset, continued.preset if continued else None), tuple(leave_out or ()))
     if seed is not None:
         chosen = dataclasses.replace(chosen, seed=seed)
-    save_run(train_run(chosen, data, out, console), out)
+    if continued is not None:
+        chosen = continue_preset(chosen, continued.preset, old_share)
+    command = shlex.join(["cupdisc-train", *sys.argv[1:]])
+    save_run(train_run(chosen, data, out, console, accelerator, continued and continued.start, command), out)
     console.print(f"trained: {out}")
 
 
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(help="The folder of a finished `train`.")],
-    registry: Annotated[Path, typer.Option(help="Folder of the registry.")],
+    registry: Annotated[str, typer.Option(help="A folder, or whatever else `cupdisc serve --registry` takes.")],
     data: Data = DATA,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     version: Annotated[str | None, typer.Option(help="YYYY.M.N; the next free one where not given.")] = None,
     left_out: Annotated[
-        Path | None, typer.Option(help="photographs.csv of a run by the same recipe that left a source out.")
+        list[Path] | None,
+        typer.Option(help="photographs.csv of a run by the same recipe that left a source out; repeat the option."),
     ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, help="Mean Dice, or vertical ratio, that a source may lose against `production`.")
+    ] = 0.01,
+    force: Annotated[bool, typer.Option("--force", help="Publish a worse version too; its card says so.")] = False,
 ) -> None:
-    """Export a trained run, evaluate and calibrate it on its held-out photographs, and put it into a registry."""
+    """Export a trained run, evaluate and calibrate it on its held-out photographs, and put it into a registry.
+
+    Where the registry has an alias `production`, a version that is worse than that on any source is refused.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained it: only TensorFlow writes what every engine reads
     from training.evaluate import read_csv
     from training.publish import Facts, publish_run
     from training.run import load_run
 
+    trained = load_run(run, data)
     now = datetime.now(UTC).replace(microsecond=0)
-    registry.mkdir(parents=True, exist_ok=True)
-    target = LocalRegistry(registry)
+    target = open_registry(registry)
     facts = Facts(
         version=version or target.next_version(now.year, now.month),
         created=now.isoformat(),
         code_version=installed_version("cupdisc"),
-        command=f"cupdisc-train train {load_name(run)}",
-        device=f"{os.cpu_count()} CPU cores ({platform.machine()})",
+        command=trained.command,
+        device=trained.device,
     )
-    evidence = [] if left_out is None else read_csv(left_out)
-    published = publish_run(load_run(run, data), facts, target, alias, console, evidence)
+    evidence = [result for path in left_out or () for result in read_csv(path)]
+    published = publish_run(trained, facts, target, alias, console, evidence, margin, force)
     console.print(f"published: {published.folder}")
 
 
 @app.command()
 def evaluate(
-    preset: Annotated[str, typer.Argument(help="Whose sources and held-out photographs are used.")],
-    version: Annotated[str, typer.Option(help="A version or alias.")] = "production",
-    registry: Annotated[str, typer.Option(help="`bundled` or a registry's folder.")] = "bundled",
+    version: Annotated[str, typer.Argument(help="A version or alias.")] = "production",
+    registry: Annotated[str, typer.Option(help="`bundled`, a folder, or what else `cupdisc serve` takes.")] = "bundled",
+    preset: Annotated[
+        str | None, typer.Option(help="Whose sources and held-out photographs are used; the version's own by itself.")
+    ] = None,
     data: Data = DATA,
-    sources: Annotated[list[str] | None, typer.Option(help="Only these; repeat the option.")] = None,
+    sources: Annotated[list[str] | None, typer.Option(help="Only these; with commas, or repeat the option.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Training photographs too, not the held-out ones alone.")
     ] = False,
     engine: str = "auto",
     precision: str = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder for photographs.csv and metrics.json.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for photographs.csv, metrics.json and report.html.")
+    ] = None,
+    photographs: Annotated[
+        bool, typer.Option(help="Show the worst answers in the report; most sources' terms forbid to pass it on.")
+    ] = True,
 ) -> None:
-    """Run a version on annotated photographs, end to end, and print the figures per source."""
+    """Run a version on annotated photographs, end to end, and print the figures per source.
+
+    Sources that the version was not trained on are taken whole.
+    """
     from model.segmenter import Segmenter
+    from training import judging
     from training.config import read_preset
     from training.evaluate import evaluate as run_evaluation
-    from training.evaluate import summarise, write_csv
     from training.publish import metrics_table
+    from training.report import write_evaluation
     from training.split import read_splits
+    from training.summary import summarise
 
-    splits = read_splits(read_preset(preset), data)
-    unknown = set(sources or ()) - set(splits)
-    if unknown:
-        raise InvalidConfiguration(f"--sources: {', '.join(sorted(unknown))}: not in the preset")
-    chosen = {name: split for name, split in splits.items() if not sources or name in sources}
-    examples = [
-        example
-        for split in chosen.values()
-        for example in ([*split.training, *split.held_out] if everything else split.held_out)
-    ]
-    segmenter = Segmenter(open_registry(registry).open(version), engine, precision)
+    artefact = open_registry(registry).open(version)
+    chosen = read_preset(preset) if preset else judging.preset_of(artefact.manifest)
+    names = [name for names in sources or () for name in names.split(",")]
+    judged = judging.choose(artefact.manifest, chosen, read_splits(chosen, data), names, everything)
+    segmenter = Segmenter(artefact, engine, precision)
     console.print(f"{segmenter.name} {segmenter.version}, {segmenter.engine} {segmenter.precision}")
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("photographs", total=len(examples))
-        results = run_evaluation(segmenter, examples, lambda _: progress.advance(task))
-    figures = summarise(results, "all" if everything else "held out")
+        task = progress.add_task("photographs", total=sum(len(part.examples) for part in judged.values()))
+        results = {
+            name: run_evaluation(segmenter, part.examples, lambda: progress.advance(task))
+            for name, part in judged.items()
+        }
+    figures = [row for name, part in judged.items() for row in summarise(results[name], part.how)]
     console.print(metrics_table(figures))
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_csv(results, out / "photographs.csv")
-        (out / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if report is not None:
+        write_evaluation(report, segmenter, chosen, judged, results, figures, photographs)
+        console.print(f"report: {report / 'report.html'}")
 
 
-def load_name(run: Path) -> str:
-    """The preset's name of a finished run; "?" where there is none."""
-    try:
-        facts: dict[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        return str(facts["preset"]["name"])
-    except (OSError, ValueError, KeyError):
-        return "?"
+@app.command()
+def cross(
+    preset: Annotated[str, typer.Argument(help="Whose sources are left out in turn, and whose recipe is used.")],
+    out: Annotated[Path, typer.Option(help="Folder: a run per cell, cross.json, cross.md, left_out.csv.")],
+    data: Data = DATA,
+    sources: Annotated[
+        list[str] | None, typer.Option(help="The ones to leave out; those that hold photographs out by themselves.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="With commas.")] = "1,2",
+    steps: Annotated[int | None, typer.Option(min=1, help="Of both networks, instead of the preset's.")] = None,
+    choose_by: Annotated[
+        list[str] | None,
+        typer.Option("--choose", help="KEY=VALUE,VALUE of the preset, chosen without the left-out source; repeatable."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Train and test the matrix of sources: each alone, all but one, all; what do several gain on a new one?
+
+    The same command goes on after an interruption. `left_out.csv` is what `publish --left-out` takes.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # every cell is exported, as it would be served
+    import functools
+
+    from training import cross as matrix
+    from training.accelerator import choose
+    from training.config import read_preset
+    from training.publish import Facts
+
+    chosen = read_preset(preset)
+    chosen = chosen if steps is None else matrix.with_steps(chosen, steps)
+    judges = matrix.judging_sources(chosen, [name for names in sources or () for name in names.split(",")])
+    accelerator = choose(device)
+    now = datetime.now(UTC).replace(microsecond=0)
+    facts = Facts(f"{now.year}.{now.month}.1", now.isoformat(), installed_version("cupdisc"), "cross", str(accelerator))
+
+    @functools.cache
+    def run(cell: matrix.Cell) -> "list[Result]":
+        preset_of_cell = matrix.preset_of_cell(chosen, cell, judges)
+        return matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator)
+
+    numbers = matrix.whole_numbers(seeds)
+    found = matrix.cross(judges, numbers, matrix.recipes(choose_by or ()), run)
+    console.print(matrix.write_matrix(found, out), markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

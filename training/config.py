@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from model.errors import CupDiscError, InvalidConfiguration
 from model.unet import UNetConfig
 from training.augment import Augmentation
+from training.losses import LOSSES
 from training.sources.layouts import LAYOUTS, wrong_choices
 
 PRESETS = Path(__file__).parent / "presets"
@@ -30,6 +31,7 @@ class SourceConfig:
     folder: str = ""  # below the data folder; the name where empty
     layout: str = "folder"  # one of training.sources.layouts
     options: dict[str, str] = field(default_factory=dict)  # what its layout lets choose: part, expert, …
+    group: str = ""  # sources of one group come from one camera and clinic and are left out together
     ellipses: str = ""  # CSV beside the presets: discs for photographs without a mask
 
 
@@ -40,6 +42,7 @@ class NetworkConfig:
     network: UNetConfig
     steps: int = 10_000
     batch_size: int = 16
+    loss: str = "dice_and_cross_entropy"  # a name in training.losses.LOSSES
     learning_rate: float = 2e-3  # the highest, after the warm-up; falls to 0 along a cosine
     warm_up: int = 300  # steps
     weight_decay: float = 1e-4
@@ -53,6 +56,7 @@ class NetworkConfig:
             for name, good, text in (
                 ("steps", self.steps >= 1, "at least 1"),
                 ("batch_size", self.batch_size >= 1, "at least 1"),
+                ("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
                 ("learning_rate", self.learning_rate > 0, "positive"),
                 ("warm_up", self.warm_up >= 0, "at least 0"),
                 ("ema_momentum", 0 <= self.ema_momentum < 1, "in [0, 1)"),
@@ -82,9 +86,11 @@ class Preset:
         return dataclasses.asdict(self)
 
 
-def read_preset(name: str) -> Preset:
+def read_preset(name: str, base: Preset | None = None) -> Preset:
     """A preset by the name of a bundled one, or by the path of a TOML file.
 
+    Args:
+        base: gives what the file leaves out, save for its sources.
     Raises:
         InvalidConfiguration: unknown file, no TOML, unknown keys or impossible values; all of them are named.
     """
@@ -94,9 +100,27 @@ def read_preset(name: str) -> Preset:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InvalidConfiguration(f"{path}: {error}") from error
     try:
-        return preset_from_dict({"name": path.stem, **values})
+        return preset_from_dict(_over(base, {"name": path.stem, **values}))
     except InvalidConfiguration as error:
         raise InvalidConfiguration("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+
+
+def _over(base: Preset | None, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a file over those of `base`, without its sources."""
+    if base is None:
+        return values
+    below = base.as_dict()
+    for table in (below, below["locator"], below["segmenter"]):
+        del table["sources"]
+    return _merge(below, values)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merge(below[key], value) if isinstance(below.get(key), dict) and isinstance(value, dict) else value
+        for key, value in above.items()
+    }
+    return {**below, **both}
 
 
 def preset_from_dict(values: dict[str, Any]) -> Preset:
@@ -127,14 +151,18 @@ def preset_from_dict(values: dict[str, Any]) -> Preset:
 def leave_out_sources(preset: Preset, names: tuple[str, ...]) -> Preset:
     """The preset with whole sources used for nothing but the final figures: the test of source independence.
 
+    With a source go those of its group.
+
     Raises:
         InvalidConfiguration: the preset has no such source.
     """
     unknown = set(names) - {source.name for source in preset.sources}
     if unknown:
         raise InvalidConfiguration(f"{preset.name}: has no source {', '.join(sorted(unknown))}")
+    groups = {source.group for source in preset.sources if source.name in names} - {""}
     sources = tuple(
-        dataclasses.replace(source, left_out=True) if source.name in names else source for source in preset.sources
+        dataclasses.replace(source, left_out=True) if source.name in names or source.group in groups else source
+        for source in preset.sources
     )
     name = "-".join([preset.name, *(f"without-{name}" for name in names)])
     return dataclasses.replace(preset, name=name, sources=sources)

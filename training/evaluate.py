@@ -1,25 +1,30 @@
-"""A version on annotated photographs: the product's own way, end to end, no oracle crop; figures per source."""
+"""A version on annotated photographs: the product's own way, end to end, no oracle crop; one result for each."""
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from model.biomarkers import measure
 from model.errors import InvalidConfiguration
 from model.masks import Label
-from model.segmenter import Segmenter
-from training.metrics import bootstrap_interval, dice
-from training.sources.example import Example
+from model.segmenter import Segmentation, Segmenter
+from training.metrics import dice, hausdorff_95, radii_ratio, reliability
+from training.sources.example import Example, Shares, labels_of, read_each
 
 
 @dataclass(frozen=True)
 class Result:
-    """One photograph. Ratios of what was drawn, refused or not; None where a cup was not annotated or not drawn."""
+    """One photograph. Ratios of what was drawn, refused or not; None where a cup was not annotated or not drawn.
+
+    From `glaucoma` on, None in a table that was written before there was such a column.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
 
     source: str
     id: str
@@ -37,6 +42,14 @@ class Result:
     sharpness: float
     interval_low: float | None
     interval_high: float | None
+    glaucoma: bool | None = None  # the clinic's diagnosis
+    disc_radii_ratio: float | None = None
+    cup_radii_ratio: float | None = None
+    disc_hausdorff95: float | None = None  # pixels; None where nothing was drawn
+    cup_hausdorff95: float | None = None
+    disc_diameter: float | None = None  # pixels, of the circle of the annotated disc's area
+    # (2, BINS, 3) `metrics.reliability` of disc and cup, the cup's all 0 where not annotated; not in the table
+    pixels: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @property
     def vertical_error(self) -> float | None:
@@ -44,13 +57,19 @@ class Result:
         return None if self.vertical_truth is None else (self.vertical or 0.0) - self.vertical_truth
 
 
+COLUMNS = [each.name for each in fields(Result) if each.name != "pixels"]
 _RESULT = TypeAdapter(Result)
 
 
 def evaluate_photograph(segmenter: Segmenter, example: Example) -> Result:
-    """Segment one photograph and compare with its annotation, in the photograph's own pixels."""
+    """Segment one photograph and compare with its annotation, in the photograph's own pixels.
+
+    Raises:
+        InvalidSource: an unreadable photograph or annotation.
+    """
     photograph = example.read_photograph()
-    truth = example.read_labels(photograph.shape[:2])
+    shares = example.read_shares(photograph.shape[:2])
+    truth = labels_of(shares)
     (answer,) = segmenter.segment([photograph])
     drawn, drawn_disc = answer.drawn, measure(answer.drawn).disc
     missed = True
@@ -58,11 +77,13 @@ def evaluate_photograph(segmenter: Segmenter, example: Example) -> Result:
         missed = bool(truth[int(drawn_disc.centre.y), int(drawn_disc.centre.x)] == Label.BACKGROUND)
     true_ratios = measure(truth).ratios if example.cup_annotated else None
     interval = answer.vertical_interval
+    disc, true_disc = drawn >= Label.RIM, truth >= Label.RIM
+    cup, true_cup = drawn == Label.CUP, truth == Label.CUP
     return Result(
         source=example.source,
         id=example.id,
-        disc_dice=dice(drawn >= Label.RIM, truth >= Label.RIM),
-        cup_dice=dice(drawn == Label.CUP, truth == Label.CUP) if example.cup_annotated else None,
+        disc_dice=dice(disc, true_disc),
+        cup_dice=dice(cup, true_cup) if example.cup_annotated else None,
         vertical=answer.drawn_ratios.vertical if answer.drawn_ratios else None,
         vertical_truth=true_ratios.vertical if true_ratios else None,
         missed=missed,
@@ -75,60 +96,43 @@ def evaluate_photograph(segmenter: Segmenter, example: Example) -> Result:
         sharpness=answer.sharpness or 0.0,
         interval_low=interval.low if interval else None,
         interval_high=interval.high if interval else None,
+        glaucoma=example.glaucoma,
+        disc_radii_ratio=radii_ratio(disc, true_disc),
+        cup_radii_ratio=radii_ratio(cup, true_cup) if example.cup_annotated else None,
+        disc_hausdorff95=hausdorff_95(disc, true_disc),
+        cup_hausdorff95=hausdorff_95(cup, true_cup) if example.cup_annotated else None,
+        disc_diameter=2 * float(np.sqrt(np.count_nonzero(true_disc) / np.pi)),
+        pixels=_pixels(answer, shares, example.cup_annotated),
     )
 
 
+def _pixels(answer: Segmentation, shares: Shares, cup_annotated: bool) -> np.ndarray | None:
+    """Probabilities against the annotation, on the segmenter's grid, where it shows the photograph."""
+    if answer.roi is None or answer.probabilities is None:
+        return None
+    size = answer.probabilities.shape[0]
+    within = answer.roi.cut(np.full(shares.disc.shape, 255, np.uint8), size) == 255
+    tables = [
+        reliability(answer.probabilities[..., i][within], answer.roi.cut(share, size)[within] / 255)
+        for i, share in enumerate(shares)
+    ]
+    counted = np.array([1.0, float(cup_annotated)])[:, None, None]
+    return np.asarray(np.stack(tables) * counted)
+
+
 def evaluate(
-    segmenter: Segmenter, examples: Iterable[Example], watch: Callable[[Result], None] = lambda _: None
+    segmenter: Segmenter, examples: Sequence[Example], watch: Callable[[], None] = lambda: None
 ) -> list[Result]:
-    """`evaluate_photograph` of each, in order; `watch` sees every result as it comes."""
-    results = []
-    for example in examples:
-        results.append(evaluate_photograph(segmenter, example))
-        watch(results[-1])
-    return results
+    """`evaluate_photograph` of each, two at a time, in the order given; `watch` is called after each.
 
-
-def summarise(results: Sequence[Result], how: str) -> list[dict[str, Any]]:
-    """Figures per source, all photographs counted, refused ones included; for the manifest and the card.
-
-    Args:
-        how: "held out" (other photographs of the source were trained on) or "left out" (none was).
+    Raises:
+        InvalidSource: lists every photograph or annotation that cannot be read.
     """
-    return [
-        _figures(name, [r for r in results if r.source == name], how) for name in sorted({r.source for r in results})
-    ]
-
-
-def _figures(source: str, results: Sequence[Result], how: str) -> dict[str, Any]:
-    with_cup = [r for r in results if r.cup_dice is not None]
-    errors = [float(e) for r in with_cup if (e := r.vertical_error) is not None]
-    figures: dict[str, Any] = {"source": source, "how": how, "photographs": len(results)}
-    figures |= _mean("disc_dice", [r.disc_dice for r in results])
-    if with_cup:
-        figures |= _mean("cup_dice", [float(r.cup_dice or 0.0) for r in with_cup])
-        figures |= _mean("vertical_mae", [abs(e) for e in errors])
-        figures["vertical_bias"] = round(float(np.mean(errors)), 4)
-    covered = [
-        bool(r.interval_low <= r.vertical_truth <= r.interval_high)
-        for r in with_cup
-        if r.interval_low is not None and r.interval_high is not None and r.vertical_truth is not None
-    ]
-    if covered:
-        figures["interval_coverage"] = round(float(np.mean(covered)), 4)
-    figures["discs_missed"] = sum(r.missed for r in results)
-    figures["not_gradable"] = sum(not r.gradable for r in results)
-    figures["cup_outside_disc"] = round(float(np.mean([r.cup_outside for r in results])), 5)
-    return figures
-
-
-def _mean(name: str, values: Sequence[float]) -> dict[str, Any]:
-    low, high = bootstrap_interval(values)
-    return {name: round(float(np.mean(values)), 4), f"{name}_95": [round(low, 4), round(high, 4)]}
+    return read_each(examples, lambda example: evaluate_photograph(segmenter, example), watch)
 
 
 def read_csv(path: Path) -> list[Result]:
-    """The inverse of `write_csv`.
+    """The inverse of `write_csv`; columns that were added later may be missing.
 
     Raises:
         InvalidConfiguration: not such a table.
@@ -148,6 +152,6 @@ def _without_blanks(row: dict[str, str]) -> dict[str, str | None]:
 def write_csv(results: Sequence[Result], path: Path) -> None:
     """One row per photograph."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [f.name for f in fields(Result)])
-        writer.writeheader()
-        writer.writerows(asdict(result) for result in results)
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([getattr(result, name) for name in COLUMNS] for result in results)

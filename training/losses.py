@@ -1,28 +1,76 @@
-"""Losses and the metric to watch, on any Keras backend. Targets may hold `UNKNOWN` where nothing was annotated."""
+"""Losses and the metric to watch, on any Keras backend. Targets may hold negative values where nothing was annotated.
 
+Every loss takes the target (B, S, S, C) in [0, 1], or negative where unknown (then for all pixels of that photograph's
+channel), and the prediction (B, S, S, C) in [0, 1]; it gives (B,), the loss of each photograph, to which its unknown
+channels add nothing. Shapes are static and there is no branch on values, so that XLA compiles them for any device.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops
 
 SMOOTH = 1.0  # pixels; keeps Dice defined where a target is empty
+FOCUS = 2.0  # focal loss: how little pixels count that are right already
+FALSE_POSITIVES, FALSE_NEGATIVES = 0.3, 0.7  # Tversky loss: weights, together 1; half and half would be Dice
+EDGE = 3  # pixels; window in which a boundary is seen
+TOLERANCE = 5  # pixels; window in which a boundary still counts as met
 
 
 def dice_and_cross_entropy(target: Any, prediction: Any) -> Any:
-    """Soft Dice loss of each photograph and channel plus binary cross-entropy, over what was annotated.
+    """1 - soft Dice of each channel, plus its mean binary cross-entropy."""
+    known, target, prediction = _known(target, prediction)
+    return _over_known((1.0 - _soft_dice(target, prediction)) + _mean(_cross_entropy(target, prediction)), known)
 
-    Args:
-        target: (B, S, S, C) in [0, 1], or negative where unknown (then for all pixels of that photograph's channel).
-        prediction: (B, S, S, C) in [0, 1].
-    Returns:
-        (B,) loss of each photograph; its unknown channels count nothing.
+
+def log_dice(target: Any, prediction: Any) -> Any:
+    """-log of the soft Dice of each channel: the loss of Civit-Masot et al. 2019, doi 10.1109/ACCESS.2019.2944692.
+
+    The Dice of each photograph by itself, so that the loss does not depend on what else is in a batch.
     """
     known, target, prediction = _known(target, prediction)
-    overlap = ops.sum(target * prediction, axis=(1, 2))
-    total = ops.sum(target, axis=(1, 2)) + ops.sum(prediction, axis=(1, 2))
-    dice = 1.0 - (2.0 * overlap + SMOOTH) / (total + SMOOTH)
-    entropy = -(target * ops.log(prediction) + (1.0 - target) * ops.log(1.0 - prediction))
-    both = (dice + ops.mean(entropy, axis=(1, 2))) * known
-    return ops.sum(both, axis=-1) / ops.maximum(ops.sum(known, axis=-1), 1.0)
+    return _over_known(-ops.log(_soft_dice(target, prediction)), known)
+
+
+def focal(target: Any, prediction: Any) -> Any:
+    """Mean cross-entropy in which a pixel counts by the square of how wrong it is.
+
+    Source: Lin et al. 2017, arXiv:1708.02002.
+    """
+    known, target, prediction = _known(target, prediction)
+    wrong = ops.abs(target - prediction) ** FOCUS
+    return _over_known(_mean(wrong * _cross_entropy(target, prediction)), known)
+
+
+def tversky(target: Any, prediction: Any) -> Any:
+    """1 - Tversky index: Dice in which what is missed counts more than what is too much.
+
+    Source: Salehi et al. 2017, arXiv:1706.05721.
+    """
+    known, target, prediction = _known(target, prediction)
+    both = _sum(target * prediction)
+    too_much, missed = _sum((1.0 - target) * prediction), _sum(target * (1.0 - prediction))
+    index = (both + SMOOTH) / (both + FALSE_POSITIVES * too_much + FALSE_NEGATIVES * missed + SMOOTH)
+    return _over_known(1.0 - index, known)
+
+
+def boundary(target: Any, prediction: Any) -> Any:
+    """`dice_and_cross_entropy` plus 1 - F1 of the boundaries, each to be met within two pixels.
+
+    A boundary is what a dilation of the outside adds to it, so no distance map is needed.
+    Source: Bokhovkin and Burnaev 2019, arXiv:1905.07852.
+    """
+    known, true, drawn = _known(target, prediction)
+    true_edge, drawn_edge = _edge(true), _edge(drawn)
+    precision = (_sum(drawn_edge * _dilate(true_edge, TOLERANCE)) + SMOOTH) / (_sum(drawn_edge) + SMOOTH)
+    recall = (_sum(true_edge * _dilate(drawn_edge, TOLERANCE)) + SMOOTH) / (_sum(true_edge) + SMOOTH)
+    f1 = 2.0 * precision * recall / (precision + recall)
+    return dice_and_cross_entropy(target, prediction) + _over_known(1.0 - f1, known)
+
+
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    function.__name__: function for function in (dice_and_cross_entropy, log_dice, focal, tversky, boundary)
+}
 
 
 def dice_of_channel(channel: int, name: str) -> Any:
@@ -42,3 +90,33 @@ def _known(target: Any, prediction: Any) -> tuple[Any, Any, Any]:
     """(B, C) 1 where annotated; the target with unknown as 0; the prediction kept away from 0 and 1."""
     known = ops.cast(target[:, 0, 0, :] >= 0, "float32")
     return known, ops.maximum(target, 0.0), ops.clip(ops.cast(prediction, "float32"), 1e-6, 1.0 - 1e-6)
+
+
+def _over_known(losses: Any, known: Any) -> Any:
+    """(B,) mean of (B, C) over what was annotated; 0 for a photograph without any annotation."""
+    return ops.sum(losses * known, axis=-1) / ops.maximum(ops.sum(known, axis=-1), 1.0)
+
+
+def _soft_dice(target: Any, prediction: Any) -> Any:
+    return (2.0 * _sum(target * prediction) + SMOOTH) / (_sum(target) + _sum(prediction) + SMOOTH)
+
+
+def _cross_entropy(target: Any, prediction: Any) -> Any:
+    return -(target * ops.log(prediction) + (1.0 - target) * ops.log(1.0 - prediction))
+
+
+def _edge(mask: Any) -> Any:
+    """Pixels of a (B, S, S, C) mask that have an outside one in their window; nothing is outside beyond the picture."""
+    return _dilate(1.0 - mask, EDGE) - (1.0 - mask)
+
+
+def _dilate(values: Any, window: int) -> Any:
+    return ops.max_pool(values, window, strides=1, padding="same")
+
+
+def _sum(values: Any) -> Any:
+    return ops.sum(values, axis=(1, 2))
+
+
+def _mean(values: Any) -> Any:
+    return ops.mean(values, axis=(1, 2))

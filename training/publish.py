@@ -1,4 +1,4 @@
-"""A trained run → a version: exported, evaluated on held-out photographs, calibrated, described, published."""
+"""A trained run → a version: exported, evaluated on held-out photographs, calibrated, compared, described."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 from rich.console import Console
@@ -14,15 +14,18 @@ from rich.table import Table
 
 from model import artefact
 from model.artefact import Artefact, Manifest, NetworkEntry
-from model.registry import LocalRegistry
 from model.segmenter import Segmenter, Thresholds
 from model.unet import UNetConfig
 from training import calibrate
 from training.card import write_card
-from training.evaluate import Result, evaluate, summarise, write_csv
+from training.compare import MARGIN, WorseVersion, compare, worse
+from training.evaluate import Result, evaluate, write_csv
+from training.report import write_report
 from training.run import Trained
+from training.summary import summarise
 
 NAME = "disc-cup"
+PRODUCTION = "production"  # the alias whose version a new one is compared with
 REFINEMENTS = 1
 TRIAL_PHOTOGRAPHS = 60  # of each source
 TRIAL_THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
@@ -39,14 +42,30 @@ class Facts:
     device: str
 
 
+class Registry(Protocol):
+    """What publishing asks of a registry: a folder or Cloud Storage, as `model.registry` opens them."""
+
+    def aliases(self) -> dict[str, str]: ...
+    def next_version(self, year: int, month: int) -> str: ...
+    def open(self, name: str) -> Artefact: ...
+    def publish(self, staged: Path, alias: str | None = None) -> Artefact: ...
+    def set_alias(self, alias: str, version: str, expected: str | None) -> None: ...
+
+
 def stage_version(
-    trained: Trained, facts: Facts, folder: Path, console: Console, left_out: Sequence[Result] = ()
+    trained: Trained,
+    facts: Facts,
+    folder: Path,
+    console: Console,
+    left_out: Sequence[Result] = (),
+    production: Artefact | None = None,
 ) -> tuple[Artefact, list[Result]]:
     """Write a whole version into an empty folder, with the figures of its held-out photographs in its manifest.
 
     Args:
-        left_out: results of an earlier run by the same recipe on sources that it never saw. They tell how far the
+        left_out: results of earlier runs by the same recipe on sources that they never saw. They tell how far the
             version's answers may be off on a new source: they widen the interval and stand in the card.
+        production: a version to compare with, on the same photographs; `training.comparison` of the manifest tells.
     """
     preset = trained.preset
     for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
@@ -70,6 +89,7 @@ def stage_version(
             "seconds": {name: round(value) for name, value in trained.seconds.items()},
             "device": facts.device,
             "command": facts.command,
+            "from": trained.origin,  # name and digest; empty where training began with random weights
         },
         files={},
     )
@@ -93,6 +113,11 @@ def stage_version(
         *summarise(not_seen, "left out"),
         *summarise(left_out, "left out of another run"),
     ]
+    if production is not None:
+        manifest.training["comparison"] = {
+            "with": production.manifest.version,
+            "rows": compare([*results, *not_seen], _evaluate(production, [*seen, *unseen], console)),
+        }
     manifest = dataclasses.replace(manifest, metrics=metrics)
     report = folder / "report"
     report.mkdir(exist_ok=True)
@@ -100,6 +125,10 @@ def stage_version(
     if left_out:
         write_csv(left_out, report / "left_out_of_another_run.csv")
     (report / "metrics.json").write_text(json.dumps(manifest.metrics, indent=1) + "\n", encoding="utf-8")
+    # no photograph in it: a version travels farther than the photographs' terms allow
+    write_report(
+        report / "report.html", f"{NAME} {facts.version}", [*results, *not_seen], metrics, manifest.calibration
+    )
     (folder / "card.md").write_text(write_card(manifest), encoding="utf-8")
     return artefact.write(folder, manifest), [*results, *not_seen]
 
@@ -107,20 +136,61 @@ def stage_version(
 def publish_run(
     trained: Trained,
     facts: Facts,
-    registry: LocalRegistry,
+    registry: Registry,
     alias: str | None,
     console: Console,
     left_out: Sequence[Result] = (),
+    margin: float = MARGIN,
+    force: bool = False,
 ) -> Artefact:
-    """`stage_version` in a temporary folder, then publish it; the registry changes at once or not at all."""
+    """`stage_version` in a temporary folder, then publish it; the registry changes at once or not at all.
+
+    Where the registry has an alias `production`, both versions answer for the same photographs, the held-out ones of
+    this run. Production may have been trained on some of them, which speaks for it alone.
+
+    Args:
+        alias: to point at the new version; checked to be where it was before the comparison.
+        margin: mean Dice, or vertical ratio, by which the version may be worse than production, on any source.
+        force: publish a worse one; its card then says so.
+    Raises:
+        WorseVersion: it is worse, and nothing was published.
+        AliasConflict: somebody moved the alias meanwhile; the version is published, the alias is theirs.
+    """
+    aliases = registry.aliases()
+    production = registry.open(PRODUCTION) if PRODUCTION in aliases else None
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
         folder = Path(parent) / facts.version
         folder.mkdir()
-        staged, _ = stage_version(trained, facts, folder, console, left_out)
+        staged, _ = stage_version(trained, facts, folder, console, left_out, production)
         console.print(metrics_table(staged.manifest.metrics))
+        if production is not None:
+            rows = staged.manifest.training["comparison"]["rows"]
+            console.print(comparison_table(rows, production.manifest.version))
+            losses = worse(rows, margin)
+            if losses and not force:
+                raise WorseVersion(
+                    f"{facts.version} is worse than {production.manifest.version} by more than {margin:g}; nothing was "
+                    "published\n" + "\n".join(losses)
+                )
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         console.print(f"{facts.version}: {size / 2**20:.1f} MiB")
-        return registry.publish(staged.folder, alias)
+        published = registry.publish(staged.folder)
+        if alias is not None:
+            registry.set_alias(alias, facts.version, expected=aliases.get(alias))
+        return published
+
+
+def comparison_table(rows: Sequence[dict[str, Any]], version: str) -> Table:
+    """The rows of `compare`, for people."""
+    table = Table(title=f"against {version} on the same photographs; a positive gain is better")
+    for column in ("source", "figure", "n", version, "new", "gain"):
+        table.add_column(column)
+    for row in rows:
+        low, high = row["gain_95"]
+        gain = f"{row['gain']:+.3f} ({low:+.3f} to {high:+.3f})"
+        figures = (f"{row['old']:.3f}", f"{row['new']:.3f}", gain)
+        table.add_row(row["source"], row["figure"], str(row["photographs"]), *figures)
+    return table
 
 
 def metrics_table(metrics: list[dict[str, Any]]) -> Table:

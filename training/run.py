@@ -1,8 +1,10 @@
 """One whole training run: sources, held-out split, views, distribution, locator and segmenter, ready to publish."""
 
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,13 +14,25 @@ from model import normalisation
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from model.retina import Frame
+from training.accelerator import Accelerator, choose
 from training.config import NetworkConfig, Preset, preset_from_dict
 from training.sources.example import digest
 from training.split import Split, read_splits
 from training.train import train_network
 from training.views import ROI_DIAMETERS, ROI_SIZE, View, cut_views
+from training.whole_file import whole_file, writing
 
 NETWORKS = ("locator", "segmenter")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Networks whose weights a run starts from; `digest` is their version's, or that of their run's `run.json`."""
+
+    name: str  # 2026.11.1, or the run's folder
+    digest: str
+    locator: keras.Model
+    segmenter: keras.Model
 
 
 @dataclass(frozen=True)
@@ -32,16 +46,34 @@ class Trained:
     splits: dict[str, Split]
     digests: dict[str, str]
     seconds: dict[str, float]
+    device: str = ""  # that it was trained on, as `str` of an Accelerator
+    command: str = ""  # that trained it
+    origin: dict[str, str] = field(default_factory=dict)  # `name` and `digest` of what it continued; empty if nothing
 
 
-def train_run(preset: Preset, data: Path, out: Path, console: Console) -> Trained:
+def train_run(
+    preset: Preset,
+    data: Path,
+    out: Path,
+    console: Console,
+    accelerator: Accelerator | None = None,
+    start: Start | None = None,
+    command: str = "",
+) -> Trained:
     """Train both networks of a preset; a run that was stopped goes on where its last checkpoint stands.
 
     Args:
         data: the folder that holds the sources' folders.
         out: folder for checkpoints and logs.
+        accelerator: None for what `accelerator.choose` finds.
+        start: what the weights start from; None for random ones.
+        command: for the record.
+    Raises:
+        InvalidSource, InvalidConfiguration, InvalidCheckpoint, CannotWrite.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    accelerator = accelerator or choose()
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     splits = read_splits(preset, data)
     digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
     for name, split in splits.items():
@@ -68,25 +100,72 @@ def train_run(preset: Preset, data: Path, out: Path, console: Console) -> Traine
             everything,
             out,
             console,
+            accelerator,
+            getattr(start, name) if start else None,
+            start.digest if start else "",
         )
-    return Trained(preset, models["locator"], models["segmenter"], distribution, splits, digests, seconds)
+    return Trained(
+        preset,
+        models["locator"],
+        models["segmenter"],
+        distribution,
+        splits,
+        digests,
+        seconds,
+        str(accelerator),
+        command,
+        {"name": start.name, "digest": start.digest} if start else {},
+    )
 
 
 def save_run(trained: Trained, out: Path) -> None:
-    """Keep a finished run in its folder: `locator.keras`, `segmenter.keras` and, last of all, `run.json`."""
+    """Keep a finished run in its folder: `locator.keras`, `segmenter.keras` and, last of all, `run.json`.
+
+    Raises:
+        CannotWrite: e.g. no space left.
+    """
     for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
-        partial = out / f"{name}.partial.keras"
-        network.save(partial)
-        partial.replace(out / f"{name}.keras")
+        with whole_file(out / f"{name}.keras") as partial:
+            network.save(partial)
     facts = {
         "preset": trained.preset.as_dict(),
         "distribution": trained.distribution.as_dict(),
         "digests": trained.digests,
         "seconds": trained.seconds,
+        "device": trained.device,
+        "command": trained.command,
+        "origin": trained.origin,
+        "networks": {name: _sha256(out / f"{name}.keras") for name in NETWORKS},
     }
-    partial = out / "run.partial"
-    partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    partial.replace(out / "run.json")
+    with whole_file(out / "run.json") as partial:
+        partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def run_facts(out: Path) -> tuple[dict[str, Any], str]:
+    """What `run.json` of a finished run says, and its sha256. Raises InvalidConfiguration."""
+    try:
+        encoded = (out / "run.json").read_bytes()
+        facts: dict[str, Any] = json.loads(encoded)
+    except (OSError, ValueError) as error:
+        raise InvalidConfiguration(f"{out}: holds no finished run: {error}") from error
+    return facts, hashlib.sha256(encoded).hexdigest()
+
+
+def load_networks(out: Path, facts: dict[str, Any]) -> list[keras.Model]:
+    """Locator and segmenter of a finished run.
+
+    Raises:
+        InvalidConfiguration: they are missing, or are not those of `run.json`.
+    """
+    try:
+        changed = [
+            name for name, sha256 in facts.get("networks", {}).items() if _sha256(out / f"{name}.keras") != sha256
+        ]
+        if changed:
+            raise InvalidConfiguration(f"{out}: not what run.json tells of: {', '.join(changed)}; train once more")
+        return [keras.models.load_model(out / f"{name}.keras", compile=False) for name in NETWORKS]
+    except (OSError, ValueError) as error:
+        raise InvalidConfiguration(f"{out}: holds no finished run: {error}") from error
 
 
 def load_run(out: Path, data: Path) -> Trained:
@@ -95,11 +174,8 @@ def load_run(out: Path, data: Path) -> Trained:
     Raises:
         InvalidConfiguration: no finished run, or the photographs are not those that it was trained on.
     """
-    try:
-        facts = json.loads((out / "run.json").read_text(encoding="utf-8"))
-        networks = {name: keras.models.load_model(out / f"{name}.keras", compile=False) for name in NETWORKS}
-    except (OSError, ValueError) as error:
-        raise InvalidConfiguration(f"{out}: holds no finished run: {error}") from error
+    facts, _ = run_facts(out)
+    locator, segmenter = load_networks(out, facts)
     preset = preset_from_dict(facts["preset"])
     splits = read_splits(preset, data)
     digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
@@ -108,13 +184,21 @@ def load_run(out: Path, data: Path) -> Trained:
         raise InvalidConfiguration(f"{data}: not what {out} was trained on: {', '.join(changed)} changed")
     return Trained(
         preset,
-        networks["locator"],
-        networks["segmenter"],
+        locator,
+        segmenter,
         Distribution.from_dict(facts["distribution"]),
         splits,
         digests,
         facts["seconds"],
+        facts.get("device", ""),
+        facts.get("command", ""),
+        facts.get("origin", {}),
     )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_of(preset: Preset, config: NetworkConfig) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Train one network, locator or segmenter, on views; resumable, the same again with the same seed."""
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -16,12 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from model.normalisation import Distribution
 from model.unet import build_unet
 from training import checkpoint
+from training.accelerator import Accelerator
 from training.augment import plain_sample
 from training.batches import batches
 from training.config import NetworkConfig
-from training.losses import dice_and_cross_entropy, dice_of_channel
+from training.losses import LOSSES, dice_of_channel
 from training.views import View
+from training.whole_file import whole_file, writing
 
+WATCHED_AT_ONCE = 32  # held-out samples
 SETTLING_BATCHES = 100  # forward passes that settle batch normalisation on the averaged weights
 
 
@@ -39,6 +41,9 @@ def train_network(
     data_digest: str,
     out: Path,
     console: Console,
+    accelerator: Accelerator,
+    start: keras.Model | None = None,
+    origin: str = "",
 ) -> tuple[keras.Model, float]:
     """Train, or go on with, one network.
 
@@ -47,25 +52,30 @@ def train_network(
         weights: share of the samples by source.
         roi_diameters: None for the locator, which sees whole fields of view.
         held_out: views for the log only; nothing is chosen by them.
+        mixed_precision: compute in bf16 where the accelerator does.
         out: folder for `<name>.checkpoint.npz` and `<name>.log.csv`.
+        start: a network of the same configuration whose weights training starts from; None for random ones.
+        origin: what tells one start from another.
     Returns:
         The float32 network with its final weights, and the seconds that training took in this and earlier tries.
     Raises:
         InvalidCheckpoint: `out` holds the state of another run.
+        InvalidConfiguration: the accelerator's devices cannot share a batch evenly.
+        CannotWrite: `out` cannot take a checkpoint; told before the first step where it is so from the start.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    accelerator.check_batch(config.batch_size)
     keras.utils.set_random_seed(seed)
     stream = [seed, 0 if roi_diameters is None else 1]
-    fingerprint = _fingerprint(config, weights, roi_diameters, distribution, stream, data_digest)
-    with _Precision(mixed_precision):
-        model = build_unet(config.network, name)
-    _compile(model, config)
-    model.optimizer.build(model.trainable_variables)
+    facts = _facts(config, weights, roi_diameters, distribution, stream, mixed_precision, data_digest, origin)
     saved, log = out / f"{name}.checkpoint.npz", out / f"{name}.log.csv"
-    first = checkpoint.load(saved, model, fingerprint) if saved.exists() else 0
-    seconds = _seconds_so_far(log) if first else 0.0
+    with accelerator.scope():
+        model = compiled_network(name, config, accelerator, mixed_precision)
+        if start is not None:
+            model.set_weights(start.get_weights())
+        first, seconds = checkpoint.load(saved, model, facts) if saved.exists() else (0, 0.0)
     if not first:
-        log.write_text("step,seconds,loss,images_per_s,metrics\n", encoding="utf-8")
+        checkpoint.save(saved, model, 0, 0.0, facts)  # a disk that is too small is noticed now
+    _shorten(log, first)
     stream_of_batches = batches(views, config, weights, roi_diameters, distribution, stream, first)
     watched = _watched(held_out, config, roi_diameters, distribution)
     text = TextColumn("{task.fields[note]}")
@@ -81,7 +91,7 @@ def train_network(
         task = progress.add_task(name, total=config.steps, completed=first, note="")
         started, counted = time.perf_counter(), first
         for step, (images, targets) in enumerate(stream_of_batches, first + 1):
-            values = model.train_on_batch(images, targets, return_dict=True)
+            values = accelerator.step(model, images, targets)
             if step % 10 == 0:
                 rate = (step - counted) * config.batch_size / (time.perf_counter() - started)
                 progress.update(task, completed=step, note=_note(values, rate))
@@ -89,21 +99,26 @@ def train_network(
                 lap = time.perf_counter() - started
                 seconds += lap
                 rate = (step - counted) * config.batch_size / lap
-                seen = _watch(model, watched)
+                seen = _watch(model, watched, accelerator)
                 line = {k: round(float(v), 4) for k, v in values.items()} | seen
-                with log.open("a", encoding="utf-8") as file:
+                with writing(log), log.open("a", encoding="utf-8") as file:
                     file.write(f"{step},{seconds:.1f},{line['loss']},{rate:.1f},{json.dumps(line)!r}\n")
                 left = (config.steps - step) * config.batch_size / rate / 60
                 held = " ".join(f"held-out {k} {v}" for k, v in seen.items())
                 if not console.is_terminal:
                     console.print(f"{name} {step}/{config.steps} {_note(values, rate)} {held}, {left:.0f} min left")
-                checkpoint.save(saved, model, step, fingerprint)
+                checkpoint.save(saved, model, step, seconds, facts)
                 model.reset_metrics()
                 started, counted = time.perf_counter(), step
-    return _finish(model, config, views, weights, roi_diameters, distribution, stream), seconds
+    with accelerator.scope():
+        averaged = _averaged_weights(model, config)
+    return _settled(averaged, name, config, views, weights, roi_diameters, distribution, stream), seconds
 
 
-def _compile(model: keras.Model, config: NetworkConfig) -> None:
+def compiled_network(name: str, config: NetworkConfig, accelerator: Accelerator, mixed_precision: bool) -> keras.Model:
+    """The network with its optimiser, loss and metrics, ready for `accelerator.step`; called inside its scope."""
+    with _Precision(mixed_precision and accelerator.bf16):
+        model = build_unet(config.network, name)
     warm_up = min(config.warm_up, config.steps // 4)
     rate = keras.optimizers.schedules.CosineDecay(
         1e-6 if warm_up else config.learning_rate,
@@ -114,11 +129,21 @@ def _compile(model: keras.Model, config: NetworkConfig) -> None:
     average: dict[str, Any] = {"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}
     optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, global_clipnorm=5.0, **average)
     metrics = [dice_of_channel(i, output) for i, output in enumerate(config.network.outputs)]
-    model.compile(optimizer=optimizer, loss=dice_and_cross_entropy, metrics=metrics, jit_compile=False)
+    model.compile(optimizer=optimizer, loss=LOSSES[config.loss], metrics=metrics, jit_compile=accelerator.jit_compile)
+    accelerator.adapt(model)
+    return model
 
 
-def _finish(
-    model: keras.Model,
+def _averaged_weights(model: keras.Model, config: NetworkConfig) -> list[np.ndarray]:
+    if config.ema_momentum:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
+    weights: list[np.ndarray] = model.get_weights()
+    return weights
+
+
+def _settled(
+    averaged: list[np.ndarray],
+    name: str,
     config: NetworkConfig,
     views: Sequence[View],
     weights: dict[str, float],
@@ -127,10 +152,8 @@ def _finish(
     stream: Sequence[int],
 ) -> keras.Model:
     """The averaged weights in a float32 network, its batch normalisation settled on them."""
-    if config.ema_momentum:
-        model.optimizer.finalize_variable_values(model.trainable_variables)
-    final = build_unet(config.network, model.name)
-    final.set_weights(model.get_weights())
+    final = build_unet(config.network, name)
+    final.set_weights(averaged)
     layers = [layer for layer in final.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for number, (images, _) in enumerate(batches(views, config, weights, roi_diameters, distribution, [*stream, 1], 0)):
         if not layers or number == min(SETTLING_BATCHES, config.steps):
@@ -171,11 +194,13 @@ def _watched(
     }
 
 
-def _watch(model: keras.Model, watched: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+def _watch(
+    model: keras.Model, watched: dict[str, tuple[np.ndarray, np.ndarray]], accelerator: Accelerator
+) -> dict[str, Any]:
     """Mean Dice of each output by source with the weights of this moment."""
     result = {}
     for name, (images, targets) in watched.items():
-        drawn = np.concatenate([np.asarray(model(images[i : i + 32])) for i in range(0, len(images), 32)]) > 0.5
+        drawn = accelerator.predict(model, images, WATCHED_AT_ONCE) > 0.5
         truth = targets > 0.5
         dice = 2 * (drawn & truth).sum((1, 2)) / np.maximum(1, drawn.sum((1, 2)) + truth.sum((1, 2)))
         known: np.ndarray = np.all(targets[:, 0, 0] >= 0, axis=0)
@@ -190,20 +215,35 @@ def _note(values: dict[str, Any], rate: float) -> str:
     return f"loss {float(values['loss']):.3f} Dice {dice} {rate:.0f} images/s"
 
 
-def _fingerprint(
+def _facts(
     config: NetworkConfig,
     weights: dict[str, float],
     roi_diameters: float | None,
     distribution: Distribution,
     stream: Sequence[int],
+    mixed_precision: bool,
     data_digest: str,
-) -> str:
-    facts = [asdict(config), weights, roi_diameters, distribution.as_dict(), list(stream), data_digest]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    origin: str,
+) -> dict[str, Any]:
+    """Whatever makes another run, as JSON types; not the device, so that a run may move to another one."""
+    return {
+        **asdict(config),
+        "weights": weights,
+        "roi_diameters": roi_diameters,
+        "distribution": distribution.as_dict(),
+        "seed": list(stream),
+        "mixed_precision": mixed_precision,
+        "data": data_digest,
+        "from": origin,
+    }
 
 
-def _seconds_so_far(log: Path) -> float:
+def _shorten(log: Path, step: int) -> None:
+    """Take out what was logged after the checkpoint that training goes on from, or begin the log."""
     try:
-        return float(log.read_text(encoding="utf-8").splitlines()[-1].split(",")[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
+        lines = log.read_text(encoding="utf-8").splitlines() if step else []
+    except FileNotFoundError:
+        lines = []
+    kept = [line for line in lines[1:] if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= step]
+    with whole_file(log) as partial:
+        partial.write_text("\n".join(["step,seconds,loss,images_per_s,metrics", *kept, ""]), encoding="utf-8")

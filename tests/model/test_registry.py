@@ -10,7 +10,8 @@ import pytest
 
 from model import registry
 from model.errors import AliasConflict, CorruptVersion, InvalidConfiguration, VersionExists, VersionNotFound
-from model.registry import LocalRegistry, open_registry
+from model.local_registry import LocalRegistry
+from model.registry import open_registry
 from tests.versions import stage
 
 FIRST, SECOND = "2026.1.1", "2026.2.1"
@@ -197,7 +198,7 @@ def test_killed_anywhere_the_registry_is_as_before_or_as_after(folder: Path, tmp
     program = f"""
 import json, os, sys
 from pathlib import Path
-from model.registry import LocalRegistry
+from model.local_registry import LocalRegistry
 found = LocalRegistry(Path({str(folder)!r}))
 steps, outcomes = 0, []
 while True:
@@ -238,10 +239,11 @@ print(json.dumps(outcomes))
 
 def test_open_registry(filled: LocalRegistry, folder: Path, tmp_path: Path) -> None:
     assert open_registry(str(folder)).versions() == filled.versions()
+    assert str(open_registry("gs://bucket/registry/")) == "gs://bucket/registry"
     assert registry.BUNDLED.name == "bundled"
     (tmp_path / "file").touch()
-    for location in ("", "gs://bucket/registry", "https://example.org", str(tmp_path / "file")):
-        with pytest.raises(InvalidConfiguration, match="registry="):
+    for location in ("", "gs://", "gs://B/../x", "https://example.org", str(tmp_path / "file")):
+        with pytest.raises(InvalidConfiguration, match="registry=|gs:"):
             open_registry(location)
 
 

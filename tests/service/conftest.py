@@ -17,7 +17,7 @@ from PIL import Image
 from model import artefact, normalisation, retina
 from model.artefact import Manifest, NetworkEntry
 from model.normalisation import Distribution
-from model.registry import LocalRegistry
+from model.local_registry import LocalRegistry
 from service.app import create_app
 from service.settings import Settings
 from tests.versions import manifest

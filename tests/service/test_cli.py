@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from service.app import create_app
-from service.files import output_names
 from service.settings import Settings
 from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.test_app import NEWEST, OLDER, damage
@@ -198,10 +197,3 @@ def test_versions_names_what_is_wrong(registry: Path) -> None:
     bad = run("versions", "--registry", registry)
     assert bad.returncode == 1
     assert "segmenter/saved_model.pb" in bad.stdout
-
-
-def test_names_of_results_never_collide() -> None:
-    files = [Path(name) for name in ("a/x.jpg", "b/x.jpg", "x.png", "X.tif", "x-2.jpg", "y.jpg")]
-    names = output_names(files)
-    assert names == ["x", "x-2", "x-3", "X-4", "x-2-2", "y"]
-    assert len({name.lower() for name in names}) == len(files)

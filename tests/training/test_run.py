@@ -13,17 +13,18 @@ from rich.console import Console
 from model.artefact import Artefact
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
-from model.registry import LocalRegistry
+from model.local_registry import LocalRegistry
 from model.segmenter import Segmenter
 from tests.drawn import draw_fundus, write_folder
 from tests.trained import small_preset, write_data
 from training.batches import batches
 from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
-from training.evaluate import evaluate, read_csv, summarise, write_csv
+from training.evaluate import evaluate, read_csv, write_csv
 from training.run import Trained, load_run, train_run
 from training.sources.folder import read_source
 from training.split import read_splits, split_source
+from training.summary import summarise
 
 QUIET = Console(quiet=True)
 

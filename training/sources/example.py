@@ -63,6 +63,8 @@ class Example:
     cup_annotated: bool
     view: Literal["full", "crop"]
     left_half: bool = False  # of a stereo pair side by side: only the left one is the photograph
+    glaucoma: bool | None = None  # the clinic's diagnosis, where the data set tells it; never trained on
+    prepared: bytes | None = None  # its `fingerprint` where the files are not here, but what was cut from them is
 
     def read_photograph(self) -> np.ndarray:
         """(H, W, 3) uint8, upright RGB.
@@ -141,12 +143,27 @@ def read_each(
     return answers
 
 
+def fingerprint(example: Example) -> bytes:
+    """Its name, how its annotation is read, and the sha256 of each of its files: 32 bytes each, at the end.
+
+    Raises:
+        InvalidSource: a file cannot be read.
+    """
+    if example.prepared is not None:
+        return example.prepared
+    annotation = example.annotation
+    total = f"{example.source}/{example.id}/{annotation.variant}/{example.cup_annotated}\n".encode()
+    for path in (example.image, *annotation.files):
+        try:
+            total += hashlib.sha256(path.read_bytes()).digest()
+        except OSError as error:
+            raise InvalidSource(f"{path}: {error.strerror or error}") from error
+    return total
+
+
 def digest(examples: list[Example]) -> str:
     """sha256 over ids, photographs and annotations: the same digest is the same data."""
     total = hashlib.sha256()
     for example in examples:
-        annotation = example.annotation
-        total.update(f"{example.source}/{example.id}/{annotation.variant}/{example.cup_annotated}\n".encode())
-        for path in (example.image, *annotation.files):
-            total.update(hashlib.sha256(path.read_bytes()).digest())
+        total.update(fingerprint(example))
     return total.hexdigest()

@@ -1,7 +1,8 @@
 """A source in the project's own layout: `index.csv`, `images/<id>.jpg` (or .png), `masks/<id>.png`.
 
 `index.csv` has the columns `id, disc, cup, view`: `disc` and `cup` are 1 where annotated, `view` is `full` or `crop`. A
-mask has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cup.
+mask has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cup. A column `glaucoma` may hold the
+diagnosis: 1, 0 or empty.
 """
 
 import csv
@@ -64,6 +65,8 @@ def read_source(folder: Path, name: str, ellipses: Path | None = None) -> list[E
         if row["view"] not in ("full", "crop") or {row["disc"], row["cup"]} - {"0", "1"}:
             problems.append(f"{folder / 'index.csv'}: id {identity}: view full or crop, disc and cup 0 or 1")
             continue
+        if row.get("glaucoma") not in ("0", "1", "", None):
+            problems.append(f"{folder / 'index.csv'}: id {identity}: glaucoma 1, 0 or empty")
         if row["disc"] != "1" and identity not in drawn:
             continue
         image = next((path for end in SUFFIXES if (path := folder / "images" / f"{identity}{end}").is_file()), None)
@@ -81,7 +84,8 @@ def read_source(folder: Path, name: str, ellipses: Path | None = None) -> list[E
         problems += [f"{path}: missing" for path in annotation.files if not path.is_file()]
         if image is not None:
             view: Literal["full", "crop"] = "full" if row["view"] == "full" else "crop"
-            examples.append(Example(name, identity, image, annotation, row["cup"] == "1", view))
+            glaucoma = {"1": True, "0": False}.get(row.get("glaucoma") or "")
+            examples.append(Example(name, identity, image, annotation, row["cup"] == "1", view, glaucoma=glaucoma))
     if problems:
         raise InvalidSource("\n".join(problems))
     if not examples:

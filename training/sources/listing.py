@@ -53,6 +53,7 @@ class Listing:
         view: Literal["full", "crop"],
         cup: bool = True,
         left_half: bool = False,
+        glaucoma: bool | None = None,
     ) -> None:
         """One example; its id is the photograph's name. A missing file and an id that stands twice are problems."""
         missing = [path for path in annotation.files if not path.is_file()]
@@ -60,7 +61,7 @@ class Listing:
         if image.stem in self._examples:
             self._problems.append(f"{image}: the same name as {self._examples[image.stem].image}")
         self._examples.setdefault(
-            image.stem, Example(self._source, image.stem, image, annotation, cup, view, left_half)
+            image.stem, Example(self._source, image.stem, image, annotation, cup, view, left_half, glaucoma)
         )
 
     def problem(self, text: str | Iterable[str]) -> None:

@@ -69,5 +69,6 @@ def read_source(folder: Path, name: str, part: str = "all") -> list[Example]:
         for image in listing.photographs(parts[each], r"[gnVT]\d{4}"):
             group = image.parent.relative_to(parts[each])  # as in the official layout, for the name of a missing mask
             mask = masks.get(image.stem, annotations / MASKS / group / f"{image.stem}.bmp")
-            listing.add(image, RefugeMask(mask), "full")
+            glaucoma = image.stem[0] == "g" if each == "training" else None  # the other parts' diagnoses came later
+            listing.add(image, RefugeMask(mask), "full", glaucoma=glaucoma)
     return listing.examples()

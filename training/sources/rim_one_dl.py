@@ -30,5 +30,5 @@ def read_source(folder: Path, name: str, part: str = "all", partition: str = "ra
         for image in listing.photographs(parts[each], r"r[123]_.+"):
             masks = folder / "RIM-ONE_DL_reference_segmentations" / image.parent.name
             disc, cup = (masks / f"{image.stem}-1-{what}-T.png" for what in ("Disc", "Cup"))
-            listing.add(image, MaskPair(disc, cup), "crop")
+            listing.add(image, MaskPair(disc, cup), "crop", glaucoma=image.parent.name == "glaucoma")
     return listing.examples()

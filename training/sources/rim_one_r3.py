@@ -31,5 +31,6 @@ def read_source(folder: Path, name: str, expert: str = "average") -> list[Exampl
             masks = folder / group / ("Average_masks" if expert == "average" else f"Expert{expert}_masks")
             pattern = f"{image.stem}-{{}}-Avg.png" if expert == "average" else f"{image.stem}-1-{{}}-exp{expert}.png"
             disc, cup = (masks / pattern.format(what) for what in ("Disc", "Cup"))
-            listing.add(image, MaskPair(disc, cup, left_half=True), "full", left_half=True)
+            glaucoma = {"G": True, "N": False}.get(image.stem[0])  # S is a suspect
+            listing.add(image, MaskPair(disc, cup, left_half=True), "full", left_half=True, glaucoma=glaucoma)
     return listing.examples()

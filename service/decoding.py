@@ -1,0 +1,195 @@
+"""Decoding that costs a hostile photograph its own request only: in processes that are killed when it takes too much.
+
+What the header proves to cost no more than its pixels is decoded in this process, as that is quicker: a baseline JPEG,
+a still PNG, an uncompressed BMP. All else (progressive JPEG, TIFF, WebP, …) goes to a process with limits.
+"""
+
+import contextlib
+import json
+import mmap
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import numpy as np
+
+from model import errors, images
+from model.errors import PhotographError, PhotographTooCostly, UnreadablePhotograph
+from model.images import Decoded, Limits
+from service.decoder import LONGEST_MESSAGE, REQUEST
+
+CAN_SEPARATE = hasattr(os, "memfd_create")  # Linux; elsewhere all is decoded in this process
+START = "import sys; from service.decoder import main; main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))"
+PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")  # of the environment, which may hold secrets
+START_S = 60.0  # for a new process to begin, on a machine that is busy
+RAISED = {kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PhotographError)}
+
+JPEG_BASELINE = (0xC0, 0xC1)  # frames: Huffman coding, each pixel once
+JPEG_OTHER_FRAMES = {*range(0xC0, 0xD0)} - {*JPEG_BASELINE, 0xC4, 0xC8, 0xCC}
+JPEG_SCAN = 0xDA
+JPEG_FILL = b"\xff" * 64  # a marker may be preceded by any number of these; no camera writes many
+MAX_SEGMENTS = 200  # before the first scan
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+BMP_UNCOMPRESSED = struct.pack("<I", 0)
+
+
+class Decoders:
+    """A few processes, started when first needed. Safe to call from several threads. To be closed.
+
+    Args:
+        processes: at most; as many photographs are decoded at a time, in whichever process.
+        memory_bytes: that decoding one photograph may take.
+        timeout_s: that it may take.
+    """
+
+    def __init__(self, processes: int, memory_bytes: int, timeout_s: float) -> None:
+        self._memory_bytes, self._timeout_s = memory_bytes, timeout_s
+        self._threads = anyio.CapacityLimiter(processes)
+        self._turns = threading.BoundedSemaphore(processes)
+        self._idle: list[_Process] = []
+        self._closed = False
+
+    async def photograph(self, data: bytes, limits: Limits, smallest_side: int | None = None) -> Decoded:
+        """As `decode`, without holding up the event loop."""
+        return await anyio.to_thread.run_sync(self.decode, data, limits, smallest_side, limiter=self._threads)
+
+    def decode(self, data: bytes, limits: Limits, smallest_side: int | None = None) -> Decoded:
+        """The photograph in an encoded file.
+
+        Raises:
+            PhotographError: as `images.decode`.
+            PhotographTooCostly: it took too much memory or time.
+        """
+        if not CAN_SEPARATE or not 0 < len(data) <= limits.max_bytes or costs_little(data):
+            return images.decode(data, limits, smallest_side)
+        with self._turns:
+            process = self._idle.pop() if self._idle else _start(self._memory_bytes, self._timeout_s)
+            try:
+                answer, pixels = process.ask(data, limits, smallest_side)
+            except BaseException:
+                process.end()
+                raise
+            if self._closed:
+                process.end()
+            else:
+                self._idle.append(process)
+        if "code" in answer:
+            raise RAISED[answer["code"]](answer["detail"])
+        whole = answer["whole_shape"]
+        return Decoded(pixels, answer["format"], answer["reduction"], whole and (whole[0], whole[1]))
+
+    def close(self) -> None:
+        """End the processes. One that is at work ends when it has answered."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().end()
+
+
+@dataclass(frozen=True)
+class _Process:
+    """One process that decodes, and the socket to it."""
+
+    process: subprocess.Popen[bytes]
+    socket: socket.socket
+    timeout_s: float
+
+    def ask(self, data: bytes, limits: Limits, smallest_side: int | None) -> tuple[dict[str, Any], np.ndarray]:
+        """What it answers, and the pixels; none where it answers with an error."""
+        request = REQUEST.pack(
+            len(data), limits.max_bytes, limits.max_pixels, limits.min_side, smallest_side or 0
+        )
+        file = os.memfd_create("photograph")
+        try:
+            _write(file, data)
+            self.socket.settimeout(self.timeout_s)
+            try:
+                socket.send_fds(self.socket, [request], [file])
+                message, files, _, _ = socket.recv_fds(self.socket, LONGEST_MESSAGE, 1)
+            except TimeoutError:
+                raise PhotographTooCostly(f"decoding takes longer than {self.timeout_s:g} s") from None
+            except OSError:
+                message, files = b"", []
+        finally:
+            os.close(file)
+        if not message:
+            raise UnreadablePhotograph("the decoder gave up on the file")
+        answer: dict[str, Any] = json.loads(message)
+        if not files:
+            return answer, np.empty(0, np.uint8)
+        try:
+            mapped = mmap.mmap(files[0], 0)
+        finally:
+            os.close(files[0])
+        return answer, np.frombuffer(mapped, np.uint8).reshape(answer["shape"])
+
+    def end(self) -> None:
+        """Kill it."""
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def _start(memory_bytes: int, timeout_s: float) -> _Process:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, str(theirs.fileno()), str(memory_bytes), str(timeout_s)],
+            pass_fds=(theirs.fileno(),),
+            env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # decoders write what they find in a file
+        )
+    return _Process(process, ours, timeout_s)
+
+
+def _write(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def costs_little(data: bytes) -> bool:
+    """Whether decoding takes no more time and memory than the pixels in the header, which are limited, make necessary."""
+    with contextlib.suppress(IndexError):
+        if data.startswith(b"\xff\xd8\xff"):
+            return _is_baseline(data)
+        if data.startswith(PNG_START):
+            return b"acTL" not in data[:4096]  # more than one picture
+        if data.startswith(b"BM"):
+            return data[14] >= 40 and data[30:34] == BMP_UNCOMPRESSED
+    return False
+
+
+def _is_baseline(data: bytes) -> bool:
+    """Whether a JPEG has its pixels in one scan of all components, row by row: then libjpeg passes over them once.
+
+    Raises:
+        IndexError: it ends before.
+    """
+    position, components = 2, 0
+    if JPEG_FILL in data:
+        return False
+    for _ in range(MAX_SEGMENTS):
+        while data[position] == 0xFF:
+            position += 1
+        kind = data[position]
+        if kind in JPEG_OTHER_FRAMES or (kind in JPEG_BASELINE and components):
+            return False
+        if kind in JPEG_BASELINE:
+            components = data[position + 8]
+        if kind == JPEG_SCAN:
+            return 0 < components == data[position + 3]
+        length = data[position + 1] << 8 | data[position + 2]
+        position += 1 + length
+        if data[position] != 0xFF:
+            return False
+    return False

@@ -1,0 +1,311 @@
+"""Who gets in: a key or token before anything of a body is read, then rates; and headers that browsers obey."""
+
+import ipaddress
+import math
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import anyio.to_thread
+import structlog
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from model.errors import CupDiscError, InvalidConfiguration
+from service import keys, problems
+from service.keys import Caller, Callers
+from service.observability import Metrics
+from service.problems import (
+    IssuerUnreachable,
+    KeyExpired,
+    KeyInvalid,
+    KeyMissing,
+    RateExceeded,
+    ScopeMissing,
+    TooManyAtOnce,
+)
+from service.settings import Settings
+from service.tokens import Tokens
+
+# Method and path → the scope that a caller needs, None for nobody's business; the first that fits. What is not listed
+# needs `admin`, so that a new path is closed until somebody decides; a test asks that every path be decided.
+ACCESS: tuple[tuple[str, re.Pattern[str], keys.Scope | None], ...] = (
+    ("GET", re.compile(r"/(page/.*|sample\.jpg|docs(/.*)?|openapi\.json)?"), None),
+    ("GET", re.compile(r"/health/(live|ready)"), None),
+    ("POST", re.compile(r"/v1/(segmentations|measurements)|/page/picture"), "segment"),
+    ("GET", re.compile(r"/v1/versions(/[^/]*)?"), "segment"),
+    ("GET", re.compile(r"/metrics"), "admin"),
+)
+WRONG_KEYS = parse("30/minute")  # from one address, before it is told to wait; a right key is never kept waiting
+BUSY_RETRY_S = 1
+ISSUER_RETRY_S = 10
+TOKEN_CHECKS = 4  # at the same time; one may wait for the issuer
+LONGEST_TOKEN = 8192  # characters
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+SHOWN_TO_PAGES = ("CupDisc-Version", "CupDisc-Gradable", "CupDisc-Reasons", "CupDisc-Ratio-Vertical", "Retry-After")
+SHOWN_LIMITS = ("RateLimit-Policy", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "X-Request-ID")
+
+logger = structlog.get_logger("cupdisc")
+
+
+def needed_scope(method: str, path: str) -> keys.Scope | None:
+    """What a caller must be allowed for this; None where everybody is."""
+    for listed, pattern, scope in ACCESS:
+        if method == listed and pattern.fullmatch(path):
+            return scope
+    return "admin"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(settings: Settings, host: str) -> None:
+    """Nobody opens the service to other machines by accident.
+
+    Raises:
+        InvalidConfiguration: it would listen beyond this machine, without keys, and nobody has said that this is meant.
+    """
+    if not (is_loopback(host) or settings.keys or settings.open):
+        raise InvalidConfiguration(
+            f"on {host} other machines could reach the service, and it asks for no key: set CUPDISC_KEYS to a file that"
+            " `cupdisc keys add` made, or CUPDISC_OPEN=true where something in front keeps strangers out"
+        )
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why a request goes no further."""
+
+    error: CupDiscError
+    reason: str  # for logs and metrics
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Admission:
+    """Who calls, and whether they may now.
+
+    Raises:
+        InvalidConfiguration: settings or a file of callers that cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._callers = Callers(settings.keys) if settings.keys else None
+        if settings.issuer and not self._callers:
+            raise InvalidConfiguration("issuer: needs keys, the file that names the tokens' holders and their scopes")
+        self._tokens = Tokens(settings.issuer, settings.audience) if settings.issuer else None
+        self._token_checks = anyio.CapacityLimiter(TOKEN_CHECKS)
+        self._rate, self._concurrent = _rate(settings.rate), settings.concurrent
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._under_way: Counter[str] = Counter()
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether strangers are turned away."""
+        return self._callers is not None
+
+    async def identify(self, scope: Scope, needed: keys.Scope) -> Caller | _Refusal | None:
+        """The caller, None where no keys are asked for; or why not."""
+        if self._callers is None:
+            return None
+        try:
+            caller = await self._caller(Headers(scope=scope), self._callers)
+        except (KeyMissing, KeyInvalid, KeyExpired) as error:
+            return self._wrong_key(error, address_of(scope))
+        except IssuerUnreachable as error:
+            return _Refusal(error, error.code, {"Retry-After": str(ISSUER_RETRY_S)})
+        if needed not in caller.scopes:
+            return _Refusal(ScopeMissing(f"this needs the scope '{needed}'"), "scope_missing")
+        return caller
+
+    def take_turn(self, name: str, caller: Caller | None) -> dict[str, str] | _Refusal:
+        """Headers that tell how much is left of the caller's rate, or why it is too much. To be followed by `leave`."""
+        limit = parse(caller.rate) if caller and caller.rate else self._rate
+        most = (caller.concurrent if caller else None) or self._concurrent
+        shown: dict[str, str] = {}
+        if limit is not None:
+            allowed = self._limiter.hit(limit, name)
+            shown = self._rate_headers(limit, name)
+            if not allowed:
+                span = f"{limit.multiples} {limit.GRANULARITY.name}"
+                error = RateExceeded(f"more than {limit.amount} requests per {span}")
+                return _Refusal(error, error.code, {**shown, "Retry-After": shown["RateLimit-Reset"]})
+        if most and self._under_way[name] >= most:
+            busy = TooManyAtOnce(f"{most} requests are under way already")
+            return _Refusal(busy, busy.code, {**shown, "Retry-After": str(BUSY_RETRY_S)})
+        self._under_way[name] += 1
+        return shown
+
+    def leave(self, name: str) -> None:
+        """The request is answered."""
+        self._under_way[name] -= 1
+        if not self._under_way[name]:
+            del self._under_way[name]
+
+    async def _caller(self, headers: Headers, callers: Callers) -> Caller:
+        """Who shows this key or token.
+
+        Raises:
+            KeyMissing, KeyInvalid, KeyExpired, IssuerUnreachable.
+        """
+        secret = _shown_secret(headers)
+        if self._tokens is not None and secret.count(".") == 2 and len(secret) <= LONGEST_TOKEN:
+            claims = await anyio.to_thread.run_sync(self._tokens.verify, secret, limiter=self._token_checks)
+            caller = callers.by_token(claims.subject, claims.email)
+        else:
+            caller = callers.by_key(secret.encode())
+        if caller is None:
+            raise KeyInvalid("the key is nobody's")
+        if keys.is_expired(caller):
+            raise KeyExpired("the key has expired")
+        return caller
+
+    def _wrong_key(self, error: CupDiscError, address: str) -> _Refusal:
+        if not isinstance(error, KeyMissing) and not self._limiter.hit(WRONG_KEYS, "wrong keys", address):
+            headers = self._rate_headers(WRONG_KEYS, "wrong keys", address)
+            wait = {**headers, "Retry-After": headers["RateLimit-Reset"]}
+            return _Refusal(RateExceeded("too many wrong keys from this address"), "wrong_keys", wait)
+        bearer = 'Bearer realm="cupdisc"' + ("" if isinstance(error, KeyMissing) else ', error="invalid_token"')
+        return _Refusal(error, error.code, {"WWW-Authenticate": bearer})
+
+    def _rate_headers(self, limit: RateLimitItem, *whose: str) -> dict[str, str]:
+        stats = self._limiter.get_window_stats(limit, *whose)
+        return {
+            "RateLimit-Policy": f"{limit.amount};w={limit.get_expiry()}",
+            "RateLimit-Limit": str(limit.amount),
+            "RateLimit-Remaining": str(stats.remaining),
+            "RateLimit-Reset": str(max(1, math.ceil(stats.reset_time - time.time()))),
+        }
+
+
+class Guard:
+    """ASGI middleware: key or token, scope, rate and concurrency, all before the body is touched."""
+
+    def __init__(self, app: ASGIApp, admission: Admission, metrics: Metrics) -> None:
+        self.app, self._admission, self._metrics = app, admission, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        needed = None
+        if scope["type"] == "http":
+            needed = needed_scope(scope["method"], scope["path"].removeprefix(scope.get("root_path", "")))
+        if needed is None:
+            await self.app(scope, receive, send)
+            return
+        caller = await self._admission.identify(scope, needed)
+        if isinstance(caller, _Refusal):
+            await self._refuse(caller, scope, receive, send)
+            return
+        name = caller.name if caller else address_of(scope)
+        if caller:
+            scope.setdefault("state", {})["caller"] = name
+        shown = self._admission.take_turn(name, caller)
+        if isinstance(shown, _Refusal):
+            await self._refuse(shown, scope, receive, send)
+            return
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(shown)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_limits)
+        finally:
+            self._admission.leave(name)
+
+    async def _refuse(self, refusal: _Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        self._metrics.refused(refusal.reason)
+        logger.warning("refused", reason=refusal.reason, address=address_of(scope))
+        status = problems.ANSWERS[type(refusal.error)][0]
+        answer = problems.problem(status, refusal.error.code, str(refusal.error), refusal.headers)
+        await answer(scope, receive, send)
+
+
+class BrowserHeaders:
+    """ASGI middleware: what tells browsers to be careful, where an answer does not say it itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def sites(origins: str) -> list[str]:
+    """The sites of a list with commas, such as `https://clinic.example`; `*` is every site.
+
+    Raises:
+        InvalidConfiguration: one is no origin.
+    """
+    found = [site.strip() for site in origins.split(",") if site.strip()]
+    wrong = [site for site in found if not re.fullmatch(r"https?://[\w.-]+(:\d+)?|\*", site)]
+    if wrong:
+        raise InvalidConfiguration(f"cors_origins: no origin of a site: {', '.join(wrong)}")
+    return found
+
+
+def cors(app: ASGIApp, allowed: list[str]) -> ASGIApp:
+    """The application, callable by pages of these sites too. No cookies are used, so none are let through."""
+    return CORSMiddleware(
+        app,
+        allow_origins=allowed,
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "X-API-Key", "Content-Type", "X-Request-ID"),
+        expose_headers=(*SHOWN_TO_PAGES, *SHOWN_LIMITS),
+    )
+
+
+def address_of(scope: Scope) -> str:
+    """The caller's address; of IPv6 the first 64 bits, which one household or machine has to itself."""
+    host = (scope.get("client") or ("unknown",))[0]
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return str(host)
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
+def _rate(text: str) -> RateLimitItem | None:
+    try:
+        return parse(text) if text else None
+    except ValueError as error:
+        raise InvalidConfiguration(f"rate: {error}") from None
+
+
+def _shown_secret(headers: Headers) -> str:
+    """The key or token of a request.
+
+    Raises:
+        KeyMissing: there is none.
+    """
+    kind, _, secret = headers.get("authorization", "").partition(" ")
+    secret = secret.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "").strip()
+    if not secret:
+        raise KeyMissing("show a key: Authorization: Bearer …, or X-API-Key: …")
+    return secret

@@ -1,0 +1,415 @@
+"""A registry on Cloud Storage changes at once or not at all, whatever network, cloud, disk and other publishers do."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from model.bucket import Bucket, Patience
+from model.cloud_registry import CloudRegistry
+from model.errors import (
+    AliasConflict,
+    BucketNotFound,
+    CannotWrite,
+    CorruptVersion,
+    CupDiscError,
+    IncompleteVersion,
+    InvalidConfiguration,
+    StorageDenied,
+    StorageUnavailable,
+    UnknownSchema,
+    VersionExists,
+    VersionNotFound,
+)
+from tests.storage import Fault, FaultyProxy, Objects
+from tests.versions import stage
+
+FIRST, SECOND, THIRD = "2026.1.1", "2026.2.1", "2026.3.1"
+SHORT = Patience(attempt_s=1.0, whole_s=1.5)
+WEIGHTS = "segmenter/variables/variables.index"
+
+
+def open_at(objects: Objects, copies: Path, patience: Patience = SHORT) -> CloudRegistry:
+    return CloudRegistry(Bucket(f"gs://{objects.bucket}/models", patience), copies)
+
+
+@pytest.fixture
+def filled(objects: Objects, tmp_path: Path) -> CloudRegistry:
+    """A registry with FIRST, in production, and SECOND."""
+    found = open_at(objects, tmp_path / "copies")
+    found.publish(stage(tmp_path / FIRST, FIRST).folder, alias="production")
+    found.publish(stage(tmp_path / SECOND, SECOND).folder)
+    return found
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_was_published_is_opened(filled: CloudRegistry, tmp_path: Path) -> None:
+    found = filled.open("production")
+    assert found.manifest.version == FIRST
+    assert contents(found.folder) == contents(tmp_path / FIRST)
+    assert filled.versions() == [SECOND, FIRST]
+    assert filled.aliases() == {"production": FIRST}
+    assert (filled.resolve(), filled.resolve(SECOND)) == (FIRST, SECOND)
+    assert filled.manifest(SECOND).version == SECOND
+
+
+def test_layout_is_that_of_a_folder(filled: CloudRegistry, objects: Objects, tmp_path: Path) -> None:
+    expected = {f"models/disc-cup/{version}/{path}" for version in (FIRST, SECOND) for path in contents(tmp_path / FIRST)}
+    assert objects.names() == {*expected, "models/disc-cup/aliases.json"}
+    assert json.loads(objects.read("models/disc-cup/aliases.json")) == {"production": FIRST}
+
+
+def test_an_opened_version_is_not_downloaded_again(filled: CloudRegistry, proxy: FaultyProxy) -> None:
+    filled.open(FIRST)
+    proxy.seen.clear()
+    filled.open(FIRST)
+    assert not [asked for asked in proxy.seen if "variables" in asked]
+
+
+def test_a_damaged_copy_is_downloaded_again(filled: CloudRegistry, tmp_path: Path) -> None:
+    copy = filled.open(FIRST).folder
+    (copy / WEIGHTS).write_bytes(b"bit rot")
+    assert contents(filled.open(FIRST).folder) == contents(tmp_path / FIRST)
+
+
+def test_an_empty_bucket_is_no_error(objects: Objects, tmp_path: Path) -> None:
+    empty = open_at(objects, tmp_path / "copies")
+    assert (empty.versions(), empty.aliases()) == ([], {})
+    with pytest.raises(VersionNotFound):
+        empty.open("production")
+    with pytest.raises(VersionNotFound):
+        empty.open(FIRST)
+
+
+def test_a_missing_bucket_is_named(proxy: FaultyProxy, tmp_path: Path) -> None:
+    for call in (CloudRegistry.versions, CloudRegistry.aliases, CloudRegistry.resolve):
+        with pytest.raises(BucketNotFound, match="gs://no-such-bucket"):
+            call(CloudRegistry(Bucket("gs://no-such-bucket/models", SHORT), tmp_path))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_denied_access_is_named_and_not_tried_again(filled: CloudRegistry, proxy: FaultyProxy, status: int) -> None:
+    fault = Fault("aliases.json", "status", status)
+    proxy.set(fault)
+    with pytest.raises(StorageDenied, match=r"gs://bucket-.*aliases\.json"):
+        filled.aliases()
+    assert fault.met == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Fault("", "status", status, times=2) for status in (429, 500, 503)),
+        Fault("", "down", times=2),
+        Fault("variables", "truncated", times=1),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.value}",
+)
+def test_what_passes_by_itself_is_waited_for(filled: CloudRegistry, proxy: FaultyProxy, fault: Fault) -> None:
+    fault.met = 0
+    proxy.set(fault)
+    filled = CloudRegistry(Bucket(str(filled), Patience(1.0, 10.0)), Path(str(filled.copies)))
+    assert filled.open(FIRST).manifest.version == FIRST
+    assert fault.met == fault.times
+
+
+@pytest.mark.parametrize("fault", [Fault("", "down"), Fault("", "status", 500), Fault("", "slow", 2.0)], ids=lambda f: f.kind)
+def test_what_does_not_pass_is_given_up_in_time(filled: CloudRegistry, proxy: FaultyProxy, fault: Fault) -> None:
+    proxy.set(fault)
+    started = time.monotonic()
+    with pytest.raises(StorageUnavailable):
+        filled.aliases()
+    assert time.monotonic() - started < 30  # and not Google's two minutes
+
+
+def test_a_truncated_object_is_not_opened(filled: CloudRegistry, objects: Objects) -> None:
+    name = f"models/disc-cup/{FIRST}/{WEIGHTS}"
+    objects.write(name, objects.read(name)[:-1])
+    with pytest.raises(CorruptVersion, match=rf"version {FIRST} is corrupt: {WEIGHTS}: changed"):
+        filled.open(FIRST)
+    assert filled.copies.versions() == []
+    filled.open(SECOND)
+
+
+def test_a_half_uploaded_version_is_none(filled: CloudRegistry, objects: Objects) -> None:
+    objects.delete(f"models/disc-cup/{SECOND}/manifest.json")
+    assert (filled.versions(), filled.incomplete()) == ([FIRST], [SECOND])
+    for call in (filled.open, filled.resolve, lambda name: filled.set_alias("candidate", name)):
+        with pytest.raises(IncompleteVersion, match=SECOND):
+            call(SECOND)
+    assert filled.next_version(2026, 2) == "2026.2.2"
+    filled.delete(SECOND)
+    assert filled.incomplete() == []
+
+
+def test_a_version_with_a_missing_object_is_named(filled: CloudRegistry, objects: Objects) -> None:
+    objects.delete(f"models/disc-cup/{FIRST}/{WEIGHTS}")
+    for call in (filled.open, filled.manifest):
+        with pytest.raises(IncompleteVersion, match=WEIGHTS):
+            call(FIRST)
+    assert filled.copies.versions() == []
+
+
+def test_a_newer_schema_is_refused_before_its_files_are_fetched(
+    filled: CloudRegistry, objects: Objects, proxy: FaultyProxy
+) -> None:
+    name = f"models/disc-cup/{FIRST}/manifest.json"
+    objects.write(name, json.dumps({**json.loads(objects.read(name)), "schema": 99}).encode())
+    proxy.seen.clear()
+    with pytest.raises(UnknownSchema, match="99"):
+        filled.open(FIRST)
+    assert not [asked for asked in proxy.seen if "variables" in asked]
+
+
+@pytest.mark.parametrize("path", ["../../outside", "/outside", "a//b", "manifest.json"])
+def test_a_manifest_cannot_write_outside_its_version(
+    filled: CloudRegistry, objects: Objects, tmp_path: Path, path: str
+) -> None:
+    name = f"models/disc-cup/{FIRST}/manifest.json"
+    values = json.loads(objects.read(name))
+    values["files"][path] = "0" * 64
+    objects.write(name, json.dumps(values).encode())
+    with pytest.raises(CorruptVersion, match="not inside the version"):
+        filled.open(FIRST)
+    assert not list(tmp_path.rglob("outside"))
+
+
+def test_an_alias_to_nowhere_is_not_found(filled: CloudRegistry, objects: Objects) -> None:
+    objects.write("models/disc-cup/aliases.json", b'{"production": "2025.1.1"}')
+    with pytest.raises(VersionNotFound, match=r"production → 2025\.1\.1"):
+        filled.open("production")
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"production": "../x"}', b'{"previous": {"a": 1}}'])
+def test_malformed_aliases_are_named_and_kept(filled: CloudRegistry, objects: Objects, text: bytes) -> None:
+    objects.write("models/disc-cup/aliases.json", text)
+    with pytest.raises(CorruptVersion, match=r"aliases\.json"):
+        filled.set_alias("production", SECOND)
+    assert objects.read("models/disc-cup/aliases.json") == text
+
+
+def test_a_version_is_immutable(filled: CloudRegistry, objects: Objects, tmp_path: Path) -> None:
+    before = {name: objects.read(name) for name in objects.names()}
+    with pytest.raises(VersionExists, match=FIRST):
+        filled.publish(stage(tmp_path / "other", FIRST).folder, alias="candidate")
+    assert {name: objects.read(name) for name in objects.names()} == before
+
+
+def test_aliases_move_back_and_are_forgotten(filled: CloudRegistry) -> None:
+    with pytest.raises(VersionNotFound, match="always"):
+        filled.roll_back("production")
+    filled.set_alias("production", SECOND, expected=FIRST)
+    assert filled.roll_back("production") == FIRST
+    assert filled.roll_back("production") == SECOND
+    with pytest.raises(AliasConflict):
+        filled.roll_back("production", expected=FIRST)
+    filled.set_alias("candidate", FIRST, expected=None)
+    filled.remove_alias("candidate")
+    assert (filled.aliases(), filled.previous()) == ({"production": SECOND}, {"production": FIRST})
+    for name in ("Production", "../x", "previous", ""):
+        with pytest.raises(InvalidConfiguration):
+            filled.set_alias(name, FIRST)
+
+
+def test_a_version_that_is_needed_is_not_deleted(filled: CloudRegistry, objects: Objects) -> None:
+    with pytest.raises(AliasConflict, match="production"):
+        filled.delete(FIRST)
+    filled.delete(SECOND)
+    assert filled.versions() == [FIRST]
+    assert not objects.names(f"models/disc-cup/{SECOND}")
+    with pytest.raises(VersionNotFound):
+        filled.delete(SECOND)
+
+
+def test_of_two_publishers_of_one_version_one_wins(objects: Objects, tmp_path: Path) -> None:
+    staged = [stage(tmp_path / name, FIRST).folder for name in ("one", "two")]
+    (staged[1] / "card.md").write_text("# Another\n", encoding="utf-8")
+    from model import artefact
+
+    artefact.write(staged[1], artefact.read_manifest(staged[1]) if hasattr(artefact, "read_manifest") else _manifest(staged[1]))
+
+    def publish(folder: Path) -> str:
+        try:
+            open_at(objects, tmp_path / "copies", Patience(10, 20)).publish(folder, alias="production")
+        except (VersionExists, AliasConflict) as error:
+            return error.code
+        return "won"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(publish, staged))
+    assert sorted(outcomes) == ["version_exists", "won"]
+    found = open_at(objects, tmp_path / "copies").open("production")
+    assert contents(found.folder) == contents(staged[outcomes.index("won")])
+
+
+def _manifest(folder: Path):  # noqa: ANN202
+    from model import artefact
+
+    return artefact.parse_manifest((folder / "manifest.json").read_bytes())
+
+
+def test_of_publishers_that_move_one_alias_one_wins(filled: CloudRegistry, objects: Objects, tmp_path: Path) -> None:
+    versions = [f"2026.4.{number}" for number in range(1, 5)]
+
+    def publish(version: str) -> str:
+        staged = stage(tmp_path / version, version).folder
+        try:
+            open_at(objects, tmp_path / "copies", Patience(10, 20)).publish(staged, alias="production")
+        except AliasConflict:
+            return "lost"
+        return "won"
+
+    fault_free = ThreadPoolExecutor(4)
+    with fault_free as pool:
+        outcomes = dict(zip(versions, pool.map(publish, versions), strict=True))
+    won = [version for version, outcome in outcomes.items() if outcome == "won"]
+    assert set(versions) < set(filled.versions())  # all are published
+    assert filled.aliases()["production"] in won
+    moves = json.loads(objects.read("models/disc-cup/aliases.json"))
+    assert len(won) == 1 or moves["previous"]["production"] in won  # who came after another had seen it
+
+
+def test_writers_at_the_same_time_keep_each_others_changes(filled: CloudRegistry, objects: Objects, tmp_path: Path) -> None:
+    names = [f"alias-{number}" for number in range(6)]
+
+    def move(name: str) -> None:
+        open_at(objects, tmp_path / "copies", Patience(10, 20)).set_alias(name, SECOND)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(move, names))
+    assert set(filled.aliases()) == {*names, "production"}
+
+
+def test_an_answer_that_got_lost_is_no_conflict(objects: Objects, proxy: FaultyProxy, tmp_path: Path) -> None:
+    """The object was written, the answer was not heard, and the second attempt meets our own object."""
+    faults = [Fault(rf"^POST .*upload", "lost", times=1)]
+    proxy.set(*faults)
+    registry = open_at(objects, tmp_path / "copies", Patience(2, 10))
+    registry.publish(stage(tmp_path / FIRST, FIRST).folder)
+    assert faults[0].met == 1
+    proxy.set(Fault(rf"^POST .*upload", "lost", times=1))
+    registry.set_alias("production", FIRST, expected=None)
+    assert registry.open("production").manifest.version == FIRST
+
+
+def test_a_broken_upload_can_be_run_again(objects: Objects, proxy: FaultyProxy, tmp_path: Path) -> None:
+    registry, staged = open_at(objects, tmp_path / "copies"), stage(tmp_path / FIRST, FIRST).folder
+    whole = len(contents(staged))
+    uploads = 0
+    for allowed in range(whole):
+        proxy.set(*[] if allowed == whole - 1 else [Fault("^POST .*upload", "slow", 0, times=1), Fault("^POST .*upload", "status", 400)])
+        try:
+            registry.publish(staged)
+            break
+        except CupDiscError:
+            assert registry.versions() == []
+            assert registry.incomplete() == [FIRST]
+        uploads += 1
+    assert contents(registry.open(FIRST).folder) == contents(staged)
+
+
+def test_leftovers_of_another_upload_are_not_mixed_in(objects: Objects, tmp_path: Path) -> None:
+    registry, staged = open_at(objects, tmp_path / "copies"), stage(tmp_path / FIRST, FIRST).folder
+    objects.write(f"models/disc-cup/{FIRST}/{WEIGHTS}", b"of another training")
+    with pytest.raises(VersionExists, match="half-uploaded"):
+        registry.publish(staged)
+    registry.delete(FIRST)
+    registry.publish(staged)
+    assert contents(registry.open(FIRST).folder) == contents(staged)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(filled: CloudRegistry, objects: Objects, tmp_path: Path) -> None:
+    """A process may write no file beyond 20 bytes: what a full disk looks like from inside."""
+    program = f"""
+import resource, sys
+from pathlib import Path
+from model.bucket import Bucket
+from model.cloud_registry import CloudRegistry
+from model.errors import CannotWrite
+registry = CloudRegistry(Bucket({str(filled)!r}), Path({str(tmp_path / "full")!r}))
+registry.aliases()
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+try:
+    registry.open({SECOND!r})
+except CannotWrite as error:
+    sys.exit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 7, done.stderr
+    assert open_at(objects, tmp_path / "full").copies.versions() == []
+    assert open_at(objects, tmp_path / "full").open(SECOND).manifest.version == SECOND
+
+
+@pytest.mark.parametrize("doing", ["publish", "download"])
+def test_killed_anywhere_registry_and_copies_are_whole(
+    filled: CloudRegistry, objects: Objects, proxy: FaultyProxy, tmp_path: Path, doing: str
+) -> None:
+    """kill -9 in the middle of each request in turn: the proxy holds it back until the process is dead."""
+    staged = stage(tmp_path / THIRD, THIRD).folder
+    work = f"publish(Path({str(staged)!r}), alias='production')" if doing == "publish" else f"open({SECOND!r})"
+    program = f"""
+import os
+from pathlib import Path
+from model.bucket import Bucket
+from model.cloud_registry import CloudRegistry
+import google.cloud.storage
+for _ in iter(input, ""):
+    child = os.fork()
+    if child == 0:
+        CloudRegistry(Bucket({str(filled)!r}), Path({str(tmp_path / "killed")!r})).{work}
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdin
+        assert parent.stdout
+        outcomes = []
+        for step in range(1, 40):
+            proxy.set(Fault("", "slow", 0, times=step - 1), Fault("", "slow", 0.5, times=1))
+            parent.stdin.write("go\n")
+            parent.stdin.flush()
+            child = int(parent.stdout.readline())
+            deadline = time.monotonic() + 20
+            while proxy.faults[1].met == 0 and time.monotonic() < deadline and Path(f"/proc/{child}").exists() and not _gone(child):
+                time.sleep(0.005)
+            if proxy.faults[1].met:
+                os.kill(child, signal.SIGKILL)
+            code = int(parent.stdout.readline())
+            proxy.set()
+            outcomes.append(code)
+            registry = open_at(objects, tmp_path / "killed", Patience(10, 20))
+            live = registry.open("production").manifest.version
+            for version in registry.versions():
+                registry.open(version)
+            assert live in (FIRST, THIRD)
+            if code == 0:
+                break
+            if doing == "download":
+                registry.copies.keep_only({FIRST})
+            elif THIRD in registry.versions():
+                registry.set_alias("production", FIRST)
+                registry.delete(THIRD)
+        parent.stdin.close()
+    assert outcomes[-1] == 0
+    assert set(outcomes[:-1]) == {-signal.SIGKILL}
+    assert len(outcomes) > 5
+    assert (THIRD in filled.versions()) == (doing == "publish")
+
+
+def _gone(process: int) -> bool:
+    try:
+        return " Z " in Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return True

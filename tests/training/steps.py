@@ -1,0 +1,139 @@
+"""One training step on one device, on several, and on several that do not sum their gradients; run as a process of its
+own, since the number of devices and Keras' backend are fixed at its start: KERAS_BACKEND=jax python -m tests.training.steps
+"""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+JAX = os.environ["KERAS_BACKEND"] == "jax"
+DEVICES = 8 if JAX else 2
+if JAX:
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
+else:
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES
+    )
+
+import keras
+
+from model.unet import UNetConfig, build_unet
+from training.accelerator import Accelerator, choose
+from training.config import NetworkConfig
+from training.losses import LOSSES
+from training.train import compiled_network
+
+NETWORK = UNetConfig(input_size=32, depth=1, start_channels=4)
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    """16 photographs, their discs of very different sizes, one without an annotated cup."""
+    random = np.random.default_rng(1)
+    images = random.normal(size=(16, 32, 32, 3)).astype(np.float32)
+    targets = random.random((16, 32, 32, 2)) < np.linspace(0.05, 0.95, 16)[:, None, None, None]
+    targets = targets.astype(np.float32)
+    targets[3, ..., 1] = -1
+    return images, targets
+
+
+def plain_model(accelerator: Accelerator, network: UNetConfig = NETWORK, jit: bool | None = None) -> keras.Model:
+    """float32, plain gradient descent, the same weights every time."""
+    keras.utils.set_random_seed(1)
+    with accelerator.scope():
+        model = build_unet(network)
+        jit = accelerator.jit_compile if jit is None else jit
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss=LOSSES["dice_and_cross_entropy"], jit_compile=jit)
+        accelerator.adapt(model)
+    return model
+
+
+def stepped(accelerator: Accelerator, model: keras.Model) -> dict[str, Any]:
+    """Loss and weights after one step."""
+    loss = accelerator.step(model, *batch())["loss"]
+    return {"loss": loss} | {f"w{i}": weight for i, weight in enumerate(model.get_weights())}
+
+
+def real_model(accelerator: Accelerator) -> keras.Model:
+    """The optimiser, metrics and precision of a training run."""
+    config = NetworkConfig(dataclasses.replace(NETWORK, dropout=0.2), steps=100, batch_size=16)
+    with accelerator.scope():
+        return compiled_network("segmenter", config, accelerator, mixed_precision=True)
+
+
+def jax_state(model: keras.Model) -> tuple[list[Any], ...]:
+    groups = (model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, model.metrics_variables)
+    return tuple([variable.value for variable in group] for group in groups)
+
+
+def jax_facts(many: Accelerator, one: Accelerator) -> dict[str, dict[str, Any]]:
+    """`alone`: each device steps by its own share. Without batch normalisation, so that nothing else is missing."""
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    simple = dataclasses.replace(NETWORK, normalisation="group")
+    model = plain_model(one, simple)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("batch",))
+    everywhere, split = PartitionSpec(), PartitionSpec("batch")
+    step = jax.shard_map(
+        model.train_step, mesh=mesh, in_specs=(everywhere, split), out_specs=everywhere, check_vma=False
+    )
+    logs, state = jax.jit(step)(jax_state(model), batch())
+    alone = {"loss": logs["loss"]} | {f"w{i}": np.asarray(weight) for i, weight in enumerate(state[0])}
+
+    tpu = dataclasses.replace(many, kind="tpu", bf16=True)
+    real = real_model(tpu)
+    shared = jax.device_put(batch(), NamedSharding(mesh, split))
+    exported = jax.export.export(jax.jit(real.train_step), platforms=["tpu"])(jax_state(real), shared)
+    lowered = {
+        "platforms": list(exported.platforms),
+        "devices": exported.nr_devices,
+        "module": exported.mlir_module(),
+        "static": all(isinstance(side, int) for aval in exported.in_avals for side in aval.shape),
+    }
+    step = jax.jit(real.train_step).lower(jax_state(real), shared).compile().as_text()
+    return {
+        "group_one": stepped(one, model),
+        "group_many": stepped(many, plain_model(many, simple)),
+        "alone": alone,
+        "tpu": lowered | {"reductions": step.count("all-reduce")},
+    }
+
+
+def tensorflow_facts(many: Accelerator, one: Accelerator) -> dict[str, dict[str, Any]]:
+    """`alone`: each device steps by its own share; batch normalisation still sees the whole batch."""
+    model = plain_model(many)
+    model.optimizer._all_reduce_sum_gradients = list
+    compiled = dataclasses.replace(one, bf16=True)
+    real = real_model(compiled)
+    real.jit_compile = True
+    values = compiled.step(real, *batch())
+    graph = (
+        tf.function(real.train_step, jit_compile=True)
+        .get_concrete_function(tuple(map(tf.TensorSpec.from_tensor, map(tf.constant, batch()))))
+        .graph
+    )
+    return {
+        "alone": stepped(many, model),
+        "compiled": stepped(one, plain_model(one, jit=True)),
+        "real": values | {"operations": sorted({op.type for op in graph.get_operations()})},
+    }
+
+
+def main(out: Path) -> None:
+    many = choose("cpu")
+    assert many.count == DEVICES
+    one = dataclasses.replace(many, count=1, _strategy=None)
+    results = {"one": stepped(one, plain_model(one)), "many": stepped(many, plain_model(many))}
+    results |= (jax_facts if JAX else tensorflow_facts)(many, one)
+    np.savez(out, **{f"{name}/{key}": value for name, facts in results.items() for key, value in facts.items()})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

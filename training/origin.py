@@ -1,0 +1,113 @@
+"""What a run continues: a published version or a finished run, its networks, and its sources mixed with new ones."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.errors import InvalidConfiguration
+from model.registry import open_registry
+from model.unet import UNetConfig
+from training.config import NetworkConfig, Preset, preset_from_dict
+from training.restore import restore_network
+from training.run import NETWORKS, Start, load_networks, run_facts, weights_of
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is continued: the weights, and what they were trained on."""
+
+    start: Start
+    preset: Preset
+
+
+def read_origin(name: str, registry: str) -> Origin:
+    """A finished run by its folder, or a version by its name or alias.
+
+    Args:
+        registry: as `model.registry.open_registry` takes it.
+    Raises:
+        InvalidConfiguration: no finished run and no registry of that name, or a version that does not tell its preset.
+        VersionError: the registry has no such version, or its files are not what its manifest says.
+    """
+    folder = Path(name)
+    if (folder / "run.json").is_file():
+        facts, digest = run_facts(folder)
+        return Origin(Start(name, digest, *load_networks(folder, facts)), preset_from_dict(facts["preset"]))
+    version = open_registry(registry).open(name)
+    manifest = version.manifest
+    try:
+        preset = preset_from_dict(manifest.training["preset"])
+        configs = [UNetConfig(**getattr(manifest, part).config) for part in NETWORKS]
+    except (KeyError, TypeError) as error:
+        raise InvalidConfiguration(f"version {manifest.version} does not tell how it was trained: {error!r}") from error
+    networks = [
+        restore_network(version.folder / part, config, part) for part, config in zip(NETWORKS, configs, strict=True)
+    ]
+    return Origin(Start(manifest.version, version.digest, *networks), preset)
+
+
+def continue_preset(new: Preset, old: Preset, old_share: float) -> Preset:
+    """The preset `new` with the sources of `old` that it does not name itself, which then give a share of the samples.
+
+    They stay listed with a share of 0 too: the weights know their photographs, so no figure may call them unseen.
+
+    Args:
+        new: its sources' weights among each other are kept.
+        old_share: of the samples, in [0, 1), for each network.
+    Raises:
+        InvalidConfiguration: another network than the old one's, or photographs held out now that the old version was
+            trained on; the message names each of them.
+    """
+    if not 0 <= old_share < 1:
+        raise InvalidConfiguration(f"old_share={old_share}: must be at least 0 and below 1")
+    wrong = [text for part in NETWORKS for text in _other_network(part, new, old)] + _seen_before(new, old)
+    if wrong:
+        raise InvalidConfiguration("\n".join(wrong))
+    named = {source.name for source in new.sources}
+    added = tuple(source for source in old.sources if source.name not in named)
+    never = tuple(dict.fromkeys((*new.never_held_out, *old.never_held_out)))
+    mixed = dataclasses.replace(new, sources=(*new.sources, *added), never_held_out=never)
+    names = {source.name for source in added}
+    return dataclasses.replace(
+        mixed,
+        locator=_share_out(new, old, new.locator, old.locator, names, old_share),
+        segmenter=_share_out(new, old, new.segmenter, old.segmenter, names, old_share),
+    )
+
+
+def _share_out(
+    new: Preset, old: Preset, config: NetworkConfig, old_config: NetworkConfig, added: set[str], old_share: float
+) -> NetworkConfig:
+    """The table of one network's sources: `added` together give `old_share` of the samples."""
+    own = weights_of(new, config)
+    theirs = {name: weight for name, weight in weights_of(old, old_config).items() if name in added}
+    left_out = {source.name for source in (*new.sources, *old.sources) if source.left_out}
+    total, their_total = (sum(w for name, w in table.items() if name not in left_out) for table in (own, theirs))
+    scale = old_share / (1 - old_share) * total / their_total if their_total and total else 1.0
+    return dataclasses.replace(config, sources={**own, **{name: weight * scale for name, weight in theirs.items()}})
+
+
+def _other_network(part: str, new: Preset, old: Preset) -> list[str]:
+    here, there = getattr(new, part).network, getattr(old, part).network
+    return [
+        f"{part}.network.{field.name}: {getattr(here, field.name)}, but the weights are of {getattr(there, field.name)}"
+        for field in dataclasses.fields(UNetConfig)
+        if getattr(here, field.name) != getattr(there, field.name)
+    ]
+
+
+def _seen_before(new: Preset, old: Preset) -> list[str]:
+    """Sources that both name, where the new preset judges by photographs that the old version knows."""
+    known = {source.name: source for source in old.sources if not source.left_out}
+    wrong = []
+    for source in new.sources:
+        before = known.get(source.name)
+        if before is None:
+            continue
+        if source.left_out:
+            wrong.append(f"sources.{source.name}.left_out: the weights were trained on it")
+        elif source.held_out > before.held_out:
+            wrong.append(
+                f"sources.{source.name}.held_out={source.held_out}: the weights saw all but {before.held_out} of them"
+            )
+    return wrong
