@@ -40,7 +40,8 @@ class UNetConfig:
     residual: bool = False  # every block concatenates its input to its output
     activation: str = "relu"  # any name that Keras knows
     outputs: Outputs = ("disc", "cup")  # meaning of the output channels, in order
-    stem_stride: int = 1  # input pixels per pixel of the first level; 2 costs about a quarter, outlines stay smooth
+    stem_stride: int = 1  # input pixels per pixel of the first level; 2 costs a third, and outlines are smooth anyway
+    members: int = 1  # U-Nets of this shape whose probabilities are averaged
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))  # JSON and TOML give lists
@@ -58,6 +59,8 @@ class UNetConfig:
             wrong.append(f"start_channels={self.start_channels}: must be at least 1")
         if self.channel_growth <= 0 or min(self.channels) < 1:
             wrong.append(f"channel_growth={self.channel_growth}: leaves a level without channels")
+        if self.members < 1:
+            wrong.append(f"members={self.members}: must be at least 1")
         if not 0 <= self.dropout < 1:
             wrong.append(f"dropout={self.dropout}: must be in [0, 1)")
         for field, allowed in (
@@ -97,9 +100,14 @@ def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
         name: of the Keras model; letters, digits and underscores.
     Returns:
         (batch, S, S, 3) float32, any range, to (batch, S, S, C) float32 in [0, 1]; S is `config.input_size`, C the
-        number of `config.outputs`. The last layer is float32 under any dtype policy.
+        number of `config.outputs`. The last layer is float32 under any dtype policy. The weights of several members
+        stand one member after the other.
     """
     image = keras.Input((config.input_size, config.input_size, 3), name="image")
+    if config.members > 1:
+        member = dataclasses.replace(config, members=1)
+        drawn = [build_unet(member, f"{name}_{number}")(image) for number in range(1, config.members + 1)]
+        return keras.Model(image, layers.Average(dtype="float32", name="probabilities")(drawn), name=name)
     skips, flow, stride = [], image, config.stem_stride
     if stride > 1:
         flow = layers.Conv2D(
