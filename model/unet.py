@@ -40,20 +40,27 @@ class UNetConfig:
     residual: bool = False  # every block concatenates its input to its output
     activation: str = "relu"  # any name that Keras knows
     outputs: Outputs = ("disc", "cup")  # meaning of the output channels, in order
+    stem_stride: int = 1  # input pixels per pixel of the first level; 2 costs a third, and outlines are smooth anyway
+    members: int = 1  # U-Nets of this shape whose probabilities are averaged
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))  # JSON and TOML give lists
         wrong = []
         if not 0 <= self.depth <= 8:
             wrong.append(f"depth={self.depth}: must be 0 to 8")
-        elif self.input_size <= 0 or self.input_size % 2**self.depth:
+        elif self.stem_stride not in (1, 2, 4):
+            wrong.append(f"stem_stride={self.stem_stride}: must be 1, 2 or 4")
+        elif self.input_size <= 0 or self.input_size % (self.stem_stride * 2**self.depth):
             wrong.append(
-                f"input_size={self.input_size}: must be a positive multiple of {2**self.depth} at depth {self.depth}"
+                f"input_size={self.input_size}: must be a positive multiple of {self.stem_stride * 2**self.depth}"
+                f" at depth {self.depth} and stem stride {self.stem_stride}"
             )
         if self.start_channels < 1:
             wrong.append(f"start_channels={self.start_channels}: must be at least 1")
         if self.channel_growth <= 0 or min(self.channels) < 1:
             wrong.append(f"channel_growth={self.channel_growth}: leaves a level without channels")
+        if self.members < 1:
+            wrong.append(f"members={self.members}: must be at least 1")
         if not 0 <= self.dropout < 1:
             wrong.append(f"dropout={self.dropout}: must be in [0, 1)")
         for field, allowed in (
@@ -93,10 +100,19 @@ def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
         name: of the Keras model; letters, digits and underscores.
     Returns:
         (batch, S, S, 3) float32, any range, to (batch, S, S, C) float32 in [0, 1]; S is `config.input_size`, C the
-        number of `config.outputs`. The last layer is float32 under any dtype policy.
+        number of `config.outputs`. The last layer is float32 under any dtype policy. The weights of several members
+        stand one member after the other.
     """
     image = keras.Input((config.input_size, config.input_size, 3), name="image")
-    skips, flow = [], image
+    if config.members > 1:
+        member = dataclasses.replace(config, members=1)
+        drawn = [build_unet(member, f"{name}_{number}")(image) for number in range(1, config.members + 1)]
+        return keras.Model(image, layers.Average(dtype="float32", name="probabilities")(drawn), name=name)
+    skips, flow, stride = [], image, config.stem_stride
+    if stride > 1:
+        flow = layers.Conv2D(
+            config.start_channels, 2 * stride, strides=stride, padding="same", activation=config.activation
+        )(flow)
     for width in config.channels[:-1]:
         flow = _block(flow, width, config)
         skips.append(flow)
@@ -112,6 +128,8 @@ def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
             flow = layers.Conv2D(width, 2, padding="same", activation=config.activation)(layers.UpSampling2D()(flow))
         flow = _block(layers.Concatenate()([skip, flow]), width, config)
     logits = layers.Conv2D(len(config.outputs), 1)(flow)
+    if stride > 1:  # outlines of discs and cups are smooth: interpolated logits lose nothing that matters
+        logits = layers.UpSampling2D(stride, interpolation="bilinear")(logits)
     probabilities = layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
     return keras.Model(image, probabilities, name=name)
 

@@ -2,7 +2,7 @@
 
 import email.utils
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypedDict, TypeVar
@@ -157,6 +157,11 @@ def base_url(text: str) -> httpx2.URL:
     if url.scheme not in ("http", "https") or not url.host:
         raise InvalidConfiguration(f"{text} is no address of a service; it begins with http:// or https://")
     return url
+
+
+def headers(key: str | None, others: Mapping[str, str] | None) -> dict[str, str]:
+    """Sent with every request."""
+    return {**(others or {}), **({"Authorization": f"Bearer {key}"} if key else {})}
 
 
 def _query(choices: Choices) -> dict[str, str]:

@@ -79,6 +79,7 @@ def segment(
     ],
     folder: Annotated[Path, typer.Option("--out", help="Where the results go; made if need be.")],
     url: Annotated[str | None, typer.Option(help="A service that does the work, in place of this machine.")] = None,
+    key: Annotated[str | None, typer.Option(envvar="CUPDISC_KEY", help="For a service that asks for one.")] = None,
     registry: Registry = None,
     version: Version = None,
     engine: Engine = None,
@@ -103,9 +104,9 @@ def segment(
     by: Here | There
     try:
         if url:
-            with Client(url) as client:
+            with Client(url, key=key) as client:
                 client.versions()  # is anybody there? Otherwise each photograph would wait in vain
-            by, workers = There(url, version), workers or 4
+            by, workers = There(url, version, key), workers or 4
         else:
             by = Here(settings.registry, settings.version, settings.engine, settings.precision)
             opened = registry_of(settings)

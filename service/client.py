@@ -25,6 +25,7 @@ from model.errors import CupDiscError, NoVersionLive
 from service import calls
 from service.answers import Render
 from service.calls import Call, Choices, Result, Retries, ServiceUnreachable
+from service.problems import Stopping
 from service.schemas import MeasurementAnswer, Outlines, SegmentationAnswer, VersionDetail, VersionList
 
 Photograph = Path | bytes  # a file, or the encoded image itself
@@ -40,6 +41,7 @@ class Client:
     Args:
         url: of the service, with the prefix that it may be behind.
         timeout_s: for the service to answer.
+        key: for a service that asks for one: a key, or an OpenID Connect token.
         options: of `httpx2.Client`: headers, proxy, verify and so on.
     Raises:
         InvalidConfiguration: `url` is no http address.
@@ -48,8 +50,16 @@ class Client:
     OSError where a file cannot be read.
     """
 
-    def __init__(self, url: str, timeout_s: float = 60.0, retries: Retries = ASK_AGAIN, **options: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = 60.0,
+        retries: Retries = ASK_AGAIN,
+        key: str | None = None,
+        **options: Any,
+    ) -> None:
         timeout = httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
+        options["headers"] = calls.headers(key, options.get("headers"))
         self._http = httpx2.Client(base_url=calls.base_url(url), timeout=timeout, **options)
         self._retries = retries
 
@@ -105,7 +115,7 @@ class Client:
         call = calls.ready()
         try:
             call.result(self._attempt(call))
-        except (ServiceUnreachable, NoVersionLive):
+        except (ServiceUnreachable, NoVersionLive, Stopping):
             return False
         return True
 
@@ -136,8 +146,16 @@ class Client:
 class AsyncClient:
     """`Client` for asyncio, with the same arguments and errors. To be closed, or used in `async with`."""
 
-    def __init__(self, url: str, timeout_s: float = 60.0, retries: Retries = ASK_AGAIN, **options: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = 60.0,
+        retries: Retries = ASK_AGAIN,
+        key: str | None = None,
+        **options: Any,
+    ) -> None:
         timeout = httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
+        options["headers"] = calls.headers(key, options.get("headers"))
         self._http = httpx2.AsyncClient(base_url=calls.base_url(url), timeout=timeout, **options)
         self._retries = retries
 
@@ -192,7 +210,7 @@ class AsyncClient:
         call = calls.ready()
         try:
             call.result(await self._attempt(call))
-        except (ServiceUnreachable, NoVersionLive):
+        except (ServiceUnreachable, NoVersionLive, Stopping):
             return False
         return True
 

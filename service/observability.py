@@ -92,6 +92,12 @@ class Metrics:
             "cupdisc_batch_size", "Photographs in one call of a network.", ["network"], buckets=BATCHES, registry=own
         )
         self._queue = Gauge("cupdisc_queue_length", "Photographs that wait for a network.", registry=own)
+        self._refusal_seconds = Histogram(
+            "cupdisc_refusal_seconds",
+            "Head of the request to beginning of the answer, where that is 503.",
+            buckets=SECONDS,
+            registry=own,
+        )
         self._refused = Counter("cupdisc_refused", "Requests turned away, by reason.", ["reason"], registry=own)
         self._events = Counter(
             "cupdisc_version_events", "Loaded, refused, swapped and so on.", ["event", "version"], registry=own
@@ -146,6 +152,10 @@ class Metrics:
     def queue(self, length: int) -> None:
         """How many photographs wait now."""
         self._queue.set(length)
+
+    def refusal(self, seconds: float) -> None:
+        """How soon one 503 was told."""
+        self._refusal_seconds.observe(seconds)
 
     def refused(self, reason: str) -> None:
         """One request turned away: overloaded, deadline, rate, no_key, …"""
@@ -221,6 +231,8 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status == 503:
+                    self.metrics.refusal(time.perf_counter() - started)
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 

@@ -47,6 +47,8 @@ def versions(
     The commands below change the registry. A running service takes changes up by itself.
     """
     if context.invoked_subcommand:
+        if registry or verify:
+            raise typer.BadParameter(f"options go behind the command {context.invoked_subcommand}")
         return
     with _told():
         table, unusable = _table(_open(registry), verify)
@@ -150,17 +152,23 @@ def _table(found: Registry, verify: bool) -> tuple[Table, bool]:
 
 
 def _open(location: str | None) -> Registry:
-    try:
-        return registry_of(Settings() if location is None else Settings(registry=location))
-    except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise InvalidConfiguration("; ".join(wrong)) from None
+    return registry_of(_settings(location))
 
 
 def _changeable(location: str | None) -> Registry:
-    if (Settings().registry if location is None else location) == "bundled":
+    settings = _settings(location)
+    if settings.registry == "bundled":
         raise InvalidConfiguration("the version in the package stays as it is; name another registry with --registry")
-    return _open(location)
+    return registry_of(settings)
+
+
+def _settings(location: str | None) -> Settings:
+    given = {} if location is None else {"registry": location}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise InvalidConfiguration("; ".join(wrong)) from None
 
 
 @contextlib.contextmanager

@@ -210,9 +210,9 @@ class LiveVersions:
                 code = "storage_unavailable" if isinstance(error, StorageError) else error.code
                 self._trouble(code, str(error))
                 return
-            self._fine("storage_unavailable", CorruptVersion.code)
             self._follow("production", self._settings.version)
             self._follow("candidate", self._settings.candidate)
+            self._fine("storage_unavailable", CorruptVersion.code)  # only now: readiness must not say so too early
             self._unload()
             self._tidy()
 

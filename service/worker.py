@@ -11,7 +11,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,7 @@ class There:
 
     url: str
     version: str | None
+    key: str | None = field(default=None, repr=False)  # for a service that asks for one; written nowhere
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _prepared(job: Job) -> tuple[dict[str, str | None], Work]:
     if isinstance(job.by, There):
         from service.client import Client  # half a second that a worker without a service need not wait
 
-        client, version = Client(job.by.url), job.by.version
+        client, version = Client(job.by.url, key=job.by.key), job.by.version
         return {"service": job.by.url, "version": version}, lambda waiting: _ask(waiting, job, version, client)
     cv2.setNumThreads(1)
     artefact = open_registry(job.by.registry).open(job.by.version)

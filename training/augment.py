@@ -27,6 +27,7 @@ class Augmentation:
     shift: float = 0.25  # segmenter: of the disc's diameter, any direction
     rotation_deg: float = 20.0
     colour: float = 1.0  # strength of everything photometric; 0 switches it off
+    grey: float = 0.0  # probability of one channel, or their mean, in place of all three
     hide: float = 0.35  # probability that a part of the field of view is masked
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
     without_retina: float = 0.03  # locator: probability of a picture of something else
@@ -86,6 +87,10 @@ def draw_sample(
     if random.random() < options.hide:
         inside = inside * _window(size, target[..., 0], random)
     image = vary_camera(image, options.colour, random)
+    if options.grey and random.random() < options.grey:
+        channel = random.integers(4)
+        single = image.mean(axis=2) if channel == 3 else image[..., min(channel, 1)]  # blue alone shows nothing
+        image = np.repeat(single.astype(np.uint8)[..., None], 3, axis=2)
     seen = inside.astype(bool)
     image = normalise(image, seen, distribution)
     if options.colour:

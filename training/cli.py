@@ -215,6 +215,9 @@ def publish(
     margin: Annotated[
         float, typer.Option(min=0, help="Mean Dice, or vertical ratio, that a source may lose against `production`.")
     ] = 0.01,
+    member: Annotated[
+        int | None, typer.Option(help="Of a segmenter that averages several networks, this one alone; from 1.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Publish a worse version too; its card says so.")] = False,
 ) -> None:
     """Export a trained run, evaluate and calibrate it on its held-out photographs, and put it into a registry.
@@ -224,9 +227,11 @@ def publish(
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained it: only TensorFlow writes what every engine reads
     from training.evaluate import read_csv
     from training.publish import Facts, publish_run
-    from training.run import load_run
+    from training.run import load_run, only_member
 
     trained = load_run(run, data)
+    if member is not None:
+        trained = only_member(trained, member)
     now = datetime.now(UTC).replace(microsecond=0)
     target = open_registry(registry)
     facts = Facts(

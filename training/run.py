@@ -1,5 +1,6 @@
 """One whole training run: sources, held-out split, views, distribution, locator and segmenter, ready to publish."""
 
+import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from model import normalisation
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from model.retina import Frame
+from model.unet import UNetConfig, build_unet
 from training.accelerator import Accelerator, choose
 from training.cache import Cache
 from training.config import NetworkConfig, Preset, preset_from_dict
@@ -91,24 +93,33 @@ def train_run(
     models: dict[str, keras.Model] = {}
     seconds: dict[str, float] = {}
     for name, views, config in zip(NETWORKS, (whole, roi), (preset.locator, preset.segmenter), strict=True):
-        models[name], seconds[name] = train_network(
-            name,
-            config,
-            weights_of(preset, config),
-            None if name == "locator" else preset.roi_diameters,
-            views,
-            gather_views(held_out, cuts[name], cache),
-            distribution,
-            preset.seed,
-            preset.mixed_precision,
-            preset.steps_per_epoch,
-            everything,
-            out,
-            console,
-            accelerator,
-            getattr(start, name) if start else None,
-            start.digest if start else "",
-        )
+        watched = gather_views(held_out, cuts[name], cache)
+        shape = config.network
+        weights: list[np.ndarray] = []
+        seconds[name] = 0.0
+        for number in range(shape.members):
+            member, took = train_network(
+                name if shape.members == 1 else f"{name}_{number + 1}",
+                dataclasses.replace(config, network=dataclasses.replace(shape, members=1)),
+                weights_of(preset, config),
+                None if name == "locator" else preset.roi_diameters,
+                views,
+                watched,
+                distribution,
+                preset.seed + number,
+                preset.mixed_precision,
+                preset.steps_per_epoch,
+                everything,
+                out,
+                console,
+                accelerator,
+                member_of(getattr(start, name), shape, number) if start else None,
+                start.digest if start else "",
+            )
+            weights += member.get_weights()
+            seconds[name] += took
+        models[name] = build_unet(shape, name)
+        models[name].set_weights(weights)
     return Trained(
         preset,
         models["locator"],
@@ -120,6 +131,34 @@ def train_run(
         str(accelerator),
         command,
         {"name": start.name, "digest": start.digest} if start else {},
+    )
+
+
+def member_of(network: keras.Model, shape: UNetConfig, number: int) -> keras.Model:
+    """One U-Net, counted from 0, of a network of several; the network itself where it is the only one."""
+    if shape.members == 1:
+        return network
+    weights = network.get_weights()
+    each = len(weights) // shape.members
+    member = build_unet(dataclasses.replace(shape, members=1), f"{network.name}_{number + 1}")
+    member.set_weights(weights[number * each : (number + 1) * each])
+    return member
+
+
+def only_member(trained: Trained, number: int) -> Trained:
+    """The run with one U-Net of its segmenter alone: how much another seed changes, and what averaging gains.
+
+    Raises:
+        InvalidConfiguration: there is no such member; they are counted from 1.
+    """
+    config = trained.preset.segmenter
+    if not 1 <= number <= config.network.members:
+        raise InvalidConfiguration(f"member {number}: the segmenter has {config.network.members}")
+    single = dataclasses.replace(config, network=dataclasses.replace(config.network, members=1))
+    return dataclasses.replace(
+        trained,
+        preset=dataclasses.replace(trained.preset, segmenter=single),
+        segmenter=member_of(trained.segmenter, config.network, number - 1),
     )
 
 

@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Iterator
 
+from fastapi import FastAPI
+
 from service.app import create_app
 from service.server import StoppingServer, configured
 from service.settings import Settings
 
 
 @contextlib.contextmanager
-def listening(settings: Settings) -> Iterator[int]:
-    """Its port, on this machine."""
-    app = create_app(settings)
+def listening(settings: Settings, app: FastAPI | None = None) -> Iterator[int]:
+    """Its port, on this machine; of an application made already, or of a new one."""
+    app = app or create_app(settings)
     server = StoppingServer(configured(app, settings, "127.0.0.1", 0), app, settings.stop_delay_s)
     thread = threading.Thread(target=server.run)
     thread.start()

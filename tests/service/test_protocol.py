@@ -40,8 +40,8 @@ def test_a_head_that_does_not_come_is_not_waited_for(port: int, sent: bytes) -> 
 
 
 def test_a_head_that_drips_is_not_waited_for_either(port: int) -> None:
+    began = time.monotonic()
     with connect(port) as connection:
-        began = time.monotonic()
         connection.settimeout(0.05)
         received = b""
         for byte in GET * 10:
@@ -117,7 +117,7 @@ def test_a_client_that_does_not_read_is_left(port: int) -> None:
     "sent",
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # TLS
-        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTPS/1.1\r\n\r\n",
         b"GET /\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : here\r\n\r\n",

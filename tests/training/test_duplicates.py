@@ -1,6 +1,7 @@
 """Tests of `training.duplicates` and of `cupdisc-train duplicates`."""
 
 import csv
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from training import cli
 from training.config import Preset, preset_from_dict, read_preset
 from training.duplicates import BITS, LIMIT, disc_crop, find_duplicates, similar_crops
 from training.split import Split, read_splits
+from training.synthetic import draw, some_camera, some_eye
 
 EYES = 12
 
@@ -67,7 +69,16 @@ def outlined_by_another(image, mask):
     return image, np.minimum(cv2.dilate(mask, np.ones((1, 3))), 1)
 
 
-CHANGES = [scaled, cropped, brighter, mirrored, outlined_by_another]
+def recompressed(image, mask):
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 25])[1]
+    return cv2.imdecode(coded, cv2.IMREAD_COLOR), mask
+
+
+def all_of_it(image, mask):
+    return recompressed(*brighter(*outlined_by_another(*cropped(image[:, ::-1], mask[:, ::-1]))))
+
+
+CHANGES = [scaled, cropped, brighter, mirrored, outlined_by_another, recompressed, all_of_it]
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -79,13 +90,25 @@ def test_planted_copies_are_found_and_nothing_else(tmp_path, change):
     assert {(pair.first.id, pair.second.id) for pair in pairs} == {
         (f"eye{number:03}", f"copy{number:03}") for number in range(0, EYES, 4)
     }
-    assert all(pair.mirrored == (change is mirrored) for pair in pairs)
+    assert all(pair.mirrored == (change in (mirrored, all_of_it)) for pair in pairs)
     assert all(pair.leaks for pair in pairs)  # trained on, while its copy judges
 
 
 def test_different_eyes_are_no_pairs(tmp_path):
     write_folder(tmp_path / "clinic", 20, seed=22)
     assert find_duplicates(read_splits(preset({"name": "clinic"}), tmp_path)) == []
+
+
+def test_fellow_eyes_and_eyes_with_the_same_disc_are_no_pairs():
+    """The same camera, disc and cup, and other vessels; and the fellow eye, which is nearly a mirror image."""
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        eye, camera = some_eye(random), some_camera(random, crop=seed % 2 == 0)
+        others = [eye, *(dataclasses.replace(eye, vessels=number, left=left) for number in (1, 2) for left in (0, 1))]
+        crops = [disc_crop(*draw(other, camera, np.random.default_rng(i))) for i, other in enumerate(others)]
+        assert similar_crops(crops) == [
+            pair for pair in similar_crops(crops) if (pair[0], pair[1]) in ((1, 2), (3, 4)) and pair[3]
+        ]
 
 
 def test_both_training_is_no_leak(tmp_path):

@@ -58,6 +58,17 @@ def test_missing_and_odd_files_are_all_named_at_once(layout, tmp_path):
     assert len(named.splitlines()) == len(examples) + 1
 
 
+def test_an_id_that_stands_twice_is_named_with_both_places(tmp_path):
+    WRITERS["rim-one-dl"](tmp_path)
+    first = next(tmp_path.rglob("r1_Im001.png"))
+    second = first.parents[2] / "test_set" / "normal" / "r1_Im001.png"
+    shutil.copy(first, second)
+    with pytest.raises(InvalidSource) as caught:
+        read_layout("rim-one-dl", tmp_path, "clinic", {})
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_folder_without_the_data_set_is_refused_with_what_was_expected(layout, tmp_path):
     with pytest.raises(InvalidSource, match=str(tmp_path)):

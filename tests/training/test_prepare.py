@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from tests.drawn import draw_fundus, write_folder
+from tests.layouts import WRITERS
 from tests.storage import FaultyProxy, Objects
 from tests.trained import small_preset
 from training import cli
@@ -28,6 +30,7 @@ from training.run import train_run
 from training.shelf import FolderShelf, InvalidCache, Shelf, open_shelf
 from training.sources.example import InvalidSource
 from training.sources.folder import read_source
+from training.sources.layouts import read_layout
 from training.synthetic import write_example, write_index
 from training.views import CUTS, WHOLE, Cut, View, cut_all, disc_cut
 from training.whole_file import CannotWrite
@@ -302,6 +305,18 @@ def test_every_fault_of_every_source_is_named_and_sound_sources_are_prepared(cop
         assert name in str(caught.value)
     assert not (tmp_path / "cache" / "clinic" / "manifest.json").exists()
     assert (tmp_path / "cache" / "sound" / "manifest.json").exists()
+
+
+def test_a_cup_outside_its_disc_is_told_with_how_much(tmp_path: Path):
+    WRITERS["rim-one-dl"](tmp_path / "photographs")
+    path = next((tmp_path / "photographs").rglob("r1_Im001-1-Cup-T.png"))
+    mask = np.asarray(Image.open(path)).copy()
+    mask[-round((mask > 0).sum() / mask.shape[1]) :] = 255  # about as much again, far from the disc
+    Image.fromarray(mask).save(path)
+    examples = read_layout("rim-one-dl", tmp_path / "photographs", "rim-one-dl", {})
+    done = prepare_source("rim-one-dl", READING, examples, SMALL, FolderShelf(tmp_path / "cache"))
+    assert done.cups_outside["r1_Im001"] == pytest.approx(0.5, abs=0.1)
+    assert done.cups_outside["r2_Im007"] == 0
 
 
 def test_crops_are_wide_enough_for_what_a_preset_draws():

@@ -1,0 +1,84 @@
+"""A service to measure: started as an operator starts it, watched from outside, stopped in the end."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+STARTS_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """One that listens."""
+
+    url: str
+    pid: int
+    ready_s: float  # from the process's start until it listened
+
+    def cpu_s(self) -> float:
+        """Processor time so far, of all its threads."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+    def memory_mib(self) -> float:
+        """What is resident now."""
+        return self._status("VmRSS")
+
+    def peak_mib(self) -> float:
+        """The most that was resident since the last `forget_peak`."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Begin anew."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def figures(self) -> dict[str, float]:
+        """Its metrics: name with labels → value."""
+        with urllib.request.urlopen(f"{self.url}/metrics") as answer:
+            text: str = answer.read().decode()
+        return {name: float(value) for name, value in re.findall(r"^(\w+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
+
+    def _status(self, field: str) -> float:
+        return int(Path(f"/proc/{self.pid}/status").read_text().partition(f"{field}:")[2].split()[0]) / 1024
+
+
+@contextlib.contextmanager
+def serving(**settings: object) -> Iterator[Service]:
+    """`cupdisc serve` with settings, such as `max_parallel=2`, on a free port of this machine."""
+    given = {f"CUPDISC_{name.upper()}": str(value) for name, value in settings.items()}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("cupdisc")), "serve", "--port", str(port)]
+    with tempfile.TemporaryFile() as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **given})
+        try:
+            _await(port, process)
+            yield Service(f"http://127.0.0.1:{port}", process.pid, time.perf_counter() - started)
+        except BaseException:
+            log.seek(0)
+            sys.stderr.write(log.read()[-2000:].decode(errors="replace"))
+            raise
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _await(port: int, process: "subprocess.Popen[bytes]") -> None:
+    until = time.perf_counter() + STARTS_WITHIN_S
+    while time.perf_counter() < until and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.01)
+    raise RuntimeError("the service did not start")

@@ -1,0 +1,209 @@
+"""A hostile photograph costs its own request only: it is decoded in a process that is killed over it."""
+
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import images
+from model.errors import PhotographTooCostly, TooManyPixels, UnreadablePhotograph
+from model.images import Limits
+from service import decoding
+from service.decoding import Decoders, costs_little
+from tests.service.conftest import draw_eye, encode
+
+LIMITS = Limits()
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    made = Decoders(processes=2, memory_bytes=2**30, timeout_s=60.0)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def strict() -> Iterator[Callable[..., Decoders]]:
+    """Make some with limits of one's own."""
+    made = []
+
+    def make(memory_bytes: int = 2**30, timeout_s: float = 60.0, processes: int = 1) -> Decoders:
+        made.append(Decoders(processes, memory_bytes, timeout_s))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def many_scans(width: int, height: int, scans: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again: few bytes, and each is a pass over all pixels."""
+    whole = encode(np.zeros((height, width), np.uint8), "JPEG", progressive=True)
+    starts = [at for at in range(len(whole) - 1) if whole[at : at + 2] == b"\xff\xda"]
+    return whole[:-2] + whole[starts[-1] : -2] * (scans - len(starts)) + b"\xff\xd9"
+
+
+def processes() -> list[int]:
+    """Ids of the processes that decode for this one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int(path.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"service.decoder" in path.joinpath("cmdline").read_bytes():
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_answer_is_what_bare_decoding_gives(decoders: Decoders, kind: str, mode: str) -> None:
+    eye = draw_eye()
+    data = encode(eye if mode == "RGB" else eye[..., 1], kind)
+    there, here = decoders.decode(data, LIMITS), images.decode(data, LIMITS)
+    assert np.array_equal(there.pixels, here.pixels)
+    assert (there.format, there.shape, there.reduction) == (here.format, here.shape, here.reduction)
+
+
+@pytest.mark.parametrize("smallest_side", [None, 100, 10_000])
+def test_a_reduced_photograph_is_what_bare_decoding_gives(decoders: Decoders, smallest_side: int | None) -> None:
+    data = encode(draw_eye(1281, 963), "JPEG", progressive=True)
+    assert not costs_little(data)
+    there, here = decoders.decode(data, LIMITS, smallest_side), images.decode(data, LIMITS, smallest_side)
+    assert np.array_equal(there.pixels, here.pixels)
+    assert (there.shape, there.reduction) == (here.shape, here.reduction) == ((963, 1281), here.reduction)
+
+
+def test_errors_are_what_bare_decoding_gives(decoders: Decoders) -> None:
+    with pytest.raises(UnreadablePhotograph, match="TIFF"):
+        decoders.decode(encode(draw_eye(), "TIFF")[:-1000], LIMITS)
+    with pytest.raises(TooManyPixels, match="640 x 480"):
+        decoders.decode(encode(draw_eye(), "WEBP"), Limits(max_pixels=1000))
+
+
+def test_what_cameras_write_stays_in_this_process(strict: Callable[..., Decoders]) -> None:
+    eye = draw_eye()
+    made = strict()
+    for data in (
+        encode(eye),
+        encode(eye, "PNG"),
+        encode(eye, "BMP"),
+        encode(eye, "JPEG", exif=b"Exif\0\0" + b"x" * 900),
+    ):
+        assert costs_little(data)
+        made.decode(data, LIMITS)
+    assert made._idle == []
+
+
+def test_what_may_cost_more_than_its_pixels_goes_to_another() -> None:
+    eye = draw_eye()
+    frames = [Image.fromarray(eye) for _ in range(2)]
+    moving = io.BytesIO()
+    frames[0].save(moving, "PNG", save_all=True, append_images=frames[1:])
+    runs = encode(draw_eye()[..., 0], "BMP")
+    baseline = encode(eye)
+    twice = baseline.replace(
+        b"\xff\xc0", b"\xff\xc0" + baseline[baseline.index(b"\xff\xc0") + 2 :][:17] + b"\xff\xc0", 1
+    )
+    for data in (
+        encode(eye, "JPEG", progressive=True),
+        many_scans(64, 64, 50),
+        baseline[:2] + b"\xff" * 100 + baseline[3:],
+        twice,
+        baseline[:100],
+        moving.getvalue(),
+        runs[:30] + b"\1" + runs[31:],  # run lengths, which Pillow reads in Python
+        encode(eye, "TIFF"),
+        encode(eye, "WEBP"),
+        b"",
+        b"BM",
+        b"\xff\xd8\xff",
+    ):
+        assert not costs_little(data)
+
+
+def test_a_jpeg_of_thousands_of_passes_is_given_up_in_time(strict: Callable[..., Decoders]) -> None:
+    hostile = many_scans(8000, 5000, images.MAX_SCANS)
+    assert len(hostile) < 500_000
+    made = strict(timeout_s=1.0)
+    began = time.monotonic()
+    with pytest.raises(PhotographTooCostly, match="1 s"):
+        made.decode(hostile, LIMITS)
+    assert time.monotonic() - began < 30  # alone and undisturbed it takes many seconds more
+    assert made.decode(encode(draw_eye(), "TIFF"), LIMITS).pixels.shape == (480, 640, 3)
+
+
+def test_a_photograph_that_needs_too_much_memory_is_given_up(strict: Callable[..., Decoders]) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (7000, 5000)).save(file, "TIFF", compression="tiff_lzw")
+    made = strict(memory_bytes=2**26)
+    with pytest.raises((PhotographTooCostly, UnreadablePhotograph)):
+        made.decode(file.getvalue(), LIMITS)
+    assert made.decode(encode(draw_eye(), "TIFF"), LIMITS).pixels.shape == (480, 640, 3)
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("RGBA", "WEBP"), ("RGBA", "TIFF"), ("CMYK", "TIFF"), ("LA", "TIFF")])
+def test_the_largest_photograph_fits_into_the_default_memory(decoders: Decoders, mode: str, kind: str) -> None:
+    file = io.BytesIO()
+    options = {"compression": "tiff_lzw"} if kind == "TIFF" else {"lossless": True, "quality": 0, "method": 0}
+    Image.new(mode, (8000, 5000)).save(file, kind, **options)
+    assert decoders.decode(file.getvalue(), LIMITS).pixels.shape == (5000, 8000, 3)
+
+
+def test_a_process_that_dies_over_a_photograph_is_replaced(strict: Callable[..., Decoders]) -> None:
+    made = strict()
+    made.decode(encode(draw_eye(), "TIFF"), LIMITS)
+    (process,) = made._idle
+    os.kill(process.process.pid, signal.SIGKILL)
+    with pytest.raises(UnreadablePhotograph):
+        made.decode(encode(draw_eye(), "TIFF"), LIMITS)
+    assert made.decode(encode(draw_eye(), "TIFF"), LIMITS).format == "TIFF"
+    assert made._idle[0].process.pid != process.process.pid
+
+
+def test_another_photograph_is_answered_while_a_hostile_one_is_at_work(strict: Callable[..., Decoders]) -> None:
+    made = strict(timeout_s=5.0, processes=2)
+    made.decode(encode(draw_eye(), "TIFF"), LIMITS)
+    ended = []
+
+    def attack() -> None:
+        with pytest.raises(PhotographTooCostly):
+            made.decode(many_scans(8000, 5000, images.MAX_SCANS), LIMITS)
+        ended.append(time.monotonic())
+
+    attacker = threading.Thread(target=attack)
+    attacker.start()
+    for _ in range(3):
+        made.decode(encode(draw_eye(), "TIFF"), LIMITS)
+    assert not ended
+    attacker.join()
+
+
+def test_processes_know_no_secret_and_end_with_the_service(
+    strict: Callable[..., Decoders], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUPDISC_KEYS", "/secret/keys.json")
+    before = processes()
+    made = strict()
+    made.decode(encode(draw_eye(), "TIFF"), LIMITS)
+    (fresh,) = set(processes()) - set(before)
+    environment = Path(f"/proc/{fresh}/environ").read_bytes()
+    assert b"CUPDISC" not in environment
+    assert b"Max core file size        0 " in Path(f"/proc/{fresh}/limits").read_bytes()
+    made.close()
+    assert fresh not in processes()
+
+
+def test_without_linux_all_is_decoded_here(strict: Callable[..., Decoders], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "CAN_SEPARATE", False)
+    made = strict()
+    assert made.decode(encode(draw_eye(), "TIFF"), LIMITS).format == "TIFF"
+    assert made._idle == []

@@ -1,0 +1,126 @@
+"""How the service ends: not ready first, then what is under way is answered, then exit code 0."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.conftest import EYE
+from tests.service.listening import answered, connect
+
+Start = Callable[..., tuple[subprocess.Popen[str], int]]
+
+
+@pytest.fixture
+def start_process(published: Path) -> Iterator[Start]:
+    """`cupdisc serve` in a process of its own, and its port; arguments are settings."""
+    started = []
+
+    def start(**settings: str) -> tuple[subprocess.Popen[str], int]:
+        environment = {name if name.isupper() else f"CUPDISC_{name.upper()}": one for name, one in settings.items()}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "serve", "--port", "0", "--registry", str(published)],
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stderr
+        for line in process.stderr:
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                return process, int(found[1])
+        pytest.fail("the service did not start")
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def begin_request(port: int) -> tuple[Callable[[], bytes], Callable[[], None]]:
+    """Send half a photograph; how to send the rest and read the answer, and how to hang up."""
+    connection = connect(port)
+    head = f"POST /v1/segmentations?masks=none HTTP/1.1\r\nHost: here\r\nContent-Length: {len(EYE)}\r\n\r\n"
+    connection.sendall(head.encode() + EYE[:1000])
+    time.sleep(0.5)
+
+    def finish() -> bytes:
+        connection.sendall(EYE[1000:])
+        received = answered(connection)
+        connection.close()
+        return received
+
+    return finish, connection.close
+
+
+def test_a_stopped_service_is_not_ready_finishes_and_exits_with_0(start_process: Start) -> None:
+    process, port = start_process(stop_delay_s="2")
+    finish, _ = begin_request(port)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    with pytest.raises(urllib.error.HTTPError) as ready:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready")
+    with ready.value as answer:
+        assert answer.code == 503
+        assert b'"stopping"' in answer.read()
+    assert urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live").status == 200
+    time.sleep(2)  # the delay is over: nobody is let in any more
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health/live")
+    received = finish()
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b'"gradable":true' in received
+    assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_service_ends_at_once(start_process: Start, number: signal.Signals) -> None:
+    process, _ = start_process()
+    process.send_signal(number)
+    assert process.wait(30) == 0
+    assert process.stderr
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_what_takes_longer_than_the_grace_is_cut_off(start_process: Start) -> None:
+    process, port = start_process(stop_grace_s="1")
+    _, hang_up = begin_request(port)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    hang_up()
+
+
+def test_a_killed_service_leaves_no_process_and_no_file(start_process: Start, tmp_path: Path) -> None:
+    process, port = start_process(TMPDIR=str(tmp_path))
+    tiff = b"II*\0" + bytes(100)
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/segmentations", tiff, {"Content-Type": "image/tiff"})
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(request)
+    children = {
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if _parent(path) == process.pid and b"service.decoder" in path.joinpath("cmdline").read_bytes()
+    }
+    assert children
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and any(Path(f"/proc/{child}/exe").exists() for child in children):
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{child}/exe").exists() for child in children)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _parent(path: Path) -> int:
+    try:
+        return int(path.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return -1
