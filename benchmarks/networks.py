@@ -1,4 +1,4 @@
-"""The two networks alone: which engine, precision, threads, streams and batch are quick, for one caller and for many."""
+"""The two networks alone: which engine, precision, threads, streams and batch are quick, for one caller and many."""
 
 import json
 import os

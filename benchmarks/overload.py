@@ -54,22 +54,30 @@ def measure(quick: bool = False) -> str:
         found = asyncio.run(_overload(service, photographs, 2.0 if quick else 120.0))
     saturated, overloaded = found.saturated, found.overloaded
     p99, p99_saturated = (load.quantile(each.took_ms(), 0.99) for each in (overloaded, saturated))
-    recovered = ", ".join(f"{each.rate / saturated.rate:.0%}" for each in found.after)
-    table = "\n".join([load.HEAD, saturated.row(), overloaded.row()])
-    return f"""{table}
-
-First row: saturation, each client as fast as it is answered. Second row: {TIMES} times that rate,
-{overloaded.seconds:.0f} s, photographs of {WIDTH} pixels.
-
-| what | figure |
-|---|---|
-| p99 of the accepted, over that at saturation | {p99 / p99_saturated:.2f} |
-| refused within {LATEST_REFUSAL_S * 1000:.0f} ms, by the service's own clock | {found.refused_in_time:.2%} |
-| refused, p99 as the clients saw it, with sending the photograph | {load.quantile(overloaded.took_ms("503"), 0.99):.0f} ms |
-| refused without `Retry-After` | {sum(each.outcome == "503" and not each.retry_after for each in overloaded.samples)} |
-| neither answered nor refused | {overloaded.errors} |
-| resident memory before, at most in the second half, after | {" / ".join(f"{each:.0f}" for each in found.memory_mib)} MiB |
-| rate in the 1st, 2nd and 3rd second after it, of that at saturation | {recovered} |"""
+    untold = sum(each.outcome == "503" and not each.retry_after for each in overloaded.samples)
+    in_time = f"refused within {LATEST_REFUSAL_S * 1000:.0f} ms, by the service's own clock"
+    rows = {
+        "p99 of the accepted, over that at saturation": f"{p99 / p99_saturated:.2f}",
+        in_time: f"{found.refused_in_time:.2%}",
+        "refused, p99 as the clients saw it": f"{load.quantile(overloaded.took_ms('503'), 0.99):.0f} ms",
+        "refused without `Retry-After`": f"{untold}",
+        "neither answered nor refused": f"{overloaded.errors}",
+        "resident memory before, at most in the second half, after": " / ".join(
+            f"{mib:.0f}" for mib in found.memory_mib
+        )
+        + " MiB",
+        "rate in the 1st, 2nd and 3rd second after it, of that at saturation": ", ".join(
+            f"{each.rate / saturated.rate:.0%}" for each in found.after
+        ),
+    }
+    return "\n".join(
+        [
+            f"First row: saturation, each client as fast as it is answered. Second: {TIMES} times that rate for"
+            f" {overloaded.seconds:.0f} s. Photographs of {WIDTH} pixels.\n",
+            *(load.HEAD, saturated.row(), overloaded.row(), ""),
+            *("| what | figure |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())),
+        ]
+    )
 
 
 if __name__ == "__main__":

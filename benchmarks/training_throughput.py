@@ -35,8 +35,8 @@ COLUMNS = ("network", "device", "precision", "batch", "step alone", "with its sa
 def main() -> None:
     """Measure, print, keep. `--quick` only shows that it runs: one short lap, nothing is kept."""
     quick = "--quick" in sys.argv[1:]
-    rows = measure(4 if quick else PHOTOGRAPHS, 2 if quick else STEPS, 1 if quick else LAPS)
-    text = as_markdown(rows)
+    steps, laps = (2, 1) if quick else (STEPS, LAPS)
+    text = as_markdown(measure(4 if quick else PHOTOGRAPHS, steps, laps), steps, laps)
     print(text)
     if not quick:
         path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-training-throughput-{os.environ['KERAS_BACKEND']}.md"
@@ -73,13 +73,13 @@ def drawn_preset() -> Preset:
     return dataclasses.replace(bundled, name="drawn", sources=(SourceConfig("drawn"),), never_held_out=(), **networks)
 
 
-def as_markdown(rows: list[Throughput]) -> str:
+def as_markdown(rows: list[Throughput], steps: int = STEPS, laps: int = LAPS) -> str:
     """The table and what it was measured on."""
     software = f"Python {platform.python_version()}, Keras {version('keras')} on {os.environ['KERAS_BACKEND']}"
     lines = [
         f"# Training throughput, {datetime.now(UTC):%Y-%m-%d}",
         "",
-        f"{os.cpu_count()} cores, {cpu_name()}, {software}. Images per second, medians of {LAPS} laps of {STEPS} "
+        f"{os.cpu_count()} cores, {cpu_name()}, {software}. Images per second, medians of {laps} laps of {steps} "
         "steps. `cost` is by how much a step is longer when its samples are made beside it, from prepared photographs, "
         "than when they lie in memory: median over laps that were timed side by side. On a CPU both take their time "
         "from the same cores.",

@@ -103,7 +103,7 @@ class Run:
                 raise
         self.total, self.continued, self.failed = len(photographs), len(self._lines), 0
         self._to_do = deque(index for index in range(len(photographs)) if index not in self._lines)
-        self._workers = min(workers, len(self._to_do))
+        self._workers = max(1, min(workers, len(self._to_do)))  # one at least, to say what it works with
 
     @property
     def done(self) -> int:
@@ -265,7 +265,7 @@ def _crew(
     crew = [_started(job) for _ in range(count)]
     suspects: set[int] = set()
     try:
-        while to_do or any(worker.at_hand for worker in crew):
+        while to_do or any(worker.at_hand or not worker.ready for worker in crew):
             speaking = connection.wait([worker.line for worker in crew], _patience_s(crew, job))
             for worker in list(crew):
                 if worker.line not in speaking:
@@ -275,7 +275,8 @@ def _crew(
                 except (EOFError, ConnectionError):
                     yield from _buried(worker, WorkerEnded(_death(worker.process)), photographs, to_do, suspects)
                     crew.remove(worker)
-                    crew += [_started(job)] * bool(to_do)
+                    if to_do:
+                        crew.append(_started(job))
                     continue
                 match said:
                     case Ready():
@@ -293,7 +294,8 @@ def _crew(
                 error = TookTooLong(f"not done after {LONGEST_S:.0f} s")
                 yield from _buried(worker, error, photographs, to_do, suspects)
                 crew.remove(worker)
-                crew += [_started(job)] * bool(to_do)
+                if to_do:
+                    crew.append(_started(job))
     finally:
         for worker in crew:
             _end(worker)

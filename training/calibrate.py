@@ -1,7 +1,7 @@
 """From results on held-out and left-out photographs to the numbers by which a version knows its own limits."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from training.summary import vertical_errors
 
 COVERAGE = 0.9
 REFUSED = 0.02  # share of held-out photographs that each limit may refuse, before the margin
+REFUSED_OF_NEW = 0.0075  # share of a left-out source's photographs that each of four limits may refuse: 3 % together
 OPEN = Thresholds(
     disc=0.5, cup=0.5, disc_confidence=0.0, cup_confidence=0.0, distance=float("1e9"), sharpness=0.0
 )  # refuses nothing but an empty answer
@@ -36,24 +37,31 @@ def best_thresholds(trials: Mapping[float, Sequence[Result]]) -> Thresholds:
     return dataclasses.replace(OPEN, disc=disc, cup=cup)
 
 
-def limits(results: Sequence[Result], chosen: Thresholds) -> Thresholds:
-    """Limits of what is gradable: where the worst fiftieth of each held-out source stands, with a margin.
+def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Result] = ()) -> Thresholds:
+    """Limits of what is gradable: what leaves in nearly all good photographs of sources known and new.
 
-    The margin leaves room for good photographs of sources that are not among these.
+    Args:
+        held_out: of sources that the version was trained on: where the worst fiftieth of each stands, with a margin for
+            sources that are not among these.
+        left_out: of runs by the same recipe that never saw these sources: where their worst stand, without a margin.
     """
 
-    def worst(name: str, share: float, extreme: Any) -> float:
+    def worst(results: Sequence[Result], name: str, share: float) -> list[float]:
         sources = sorted({r.source for r in results})
-        by_source = [[getattr(r, name) for r in results if r.source == source] for source in sources]
-        return float(extreme(float(np.quantile(values, share)) for values in by_source))
+        return [float(np.quantile([getattr(r, name) for r in results if r.source == s], share)) for s in sources]
 
+    def lowest(name: str, margin: Callable[[float], float]) -> float:
+        known, new = worst(held_out, name, REFUSED), worst(left_out, name, REFUSED_OF_NEW)
+        return round(min([margin(min(known)), *new]), 3)
+
+    far = [1.5 * max(worst(held_out, "distance", 1 - REFUSED)), *worst(left_out, "distance", 1 - REFUSED_OF_NEW)]
     return Thresholds(
         disc=chosen.disc,
         cup=chosen.cup,
-        disc_confidence=round(1 - 1.6 * (1 - worst("disc_confidence", REFUSED, min)), 3),
-        cup_confidence=round(1 - 1.3 * (1 - worst("cup_confidence", REFUSED, min)), 3),
-        distance=round(1.5 * worst("distance", 1 - REFUSED, max), 2),
-        sharpness=round(0.6 * worst("sharpness", REFUSED, min), 3),
+        disc_confidence=lowest("disc_confidence", lambda value: 1 - 1.6 * (1 - value)),
+        cup_confidence=lowest("cup_confidence", lambda value: 1 - 1.3 * (1 - value)),
+        distance=round(max(far), 2),
+        sharpness=lowest("sharpness", lambda value: 0.6 * value),
     )
 
 

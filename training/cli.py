@@ -18,7 +18,7 @@ from rich.progress import Progress
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow comes in with the functions below
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from model.errors import CupDiscError, InvalidConfiguration
+from model.errors import CupDiscError
 from model.registry import open_registry
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def evaluate(
     engine: str = "auto",
     precision: str = "auto",
     device: Annotated[
-        str, typer.Option(help="cpu, or gpu, for which it takes the engine tensorflow and a GPU that TensorFlow sees.")
+        str, typer.Option(help="cpu: the engines of the service; tpu, gpu or auto: Keras on what is there.")
     ] = "cpu",
     report: Annotated[
         Path | None, typer.Option(help="Folder for photographs.csv, metrics.json and report.html.")
@@ -278,22 +278,22 @@ def evaluate(
     from training import judging
     from training.accelerator import choose
     from training.config import read_preset
+    from training.device_engine import segmenter_on
     from training.evaluate import evaluate as run_evaluation
     from training.publish import metrics_table
     from training.report import write_evaluation
     from training.split import read_splits
     from training.summary import summarise
 
-    if device == "gpu":
-        choose(device)
-        engine = "tensorflow"
-    elif device != "cpu":
-        raise InvalidConfiguration(f"--device {device}: exported networks run on cpu or gpu")
+    accelerator = None if device == "cpu" else choose(device)
     artefact = open_registry(registry).open(version)
     chosen = read_preset(preset) if preset else judging.preset_of(artefact.manifest)
     names = [name for names in sources or () for name in names.split(",")]
     judged = judging.choose(artefact.manifest, chosen, read_splits(chosen, data), names, everything)
-    segmenter = Segmenter(artefact, engine, precision)
+    if accelerator is None or accelerator.kind == "cpu":
+        segmenter = Segmenter(artefact, engine, precision)
+    else:
+        segmenter = segmenter_on(artefact, accelerator)
     console.print(f"{segmenter.name} {segmenter.version}, {segmenter.engine} {segmenter.precision}")
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("photographs", total=sum(len(part.examples) for part in judged.values()))

@@ -1,5 +1,7 @@
 """A published version on an accelerator: its networks in Keras, as an engine like those of `model.engines`."""
 
+import threading
+
 import numpy as np
 
 from model.artefact import Artefact
@@ -13,7 +15,7 @@ BATCH = 8  # images at once; one shape, so that each network is compiled once
 
 
 class DeviceEngine:
-    """One network on all devices of an accelerator, in float32. For one thread at a time."""
+    """One network on all devices of an accelerator, in float32. Threads wait for each other."""
 
     precision = "f32"
 
@@ -21,11 +23,13 @@ class DeviceEngine:
         config = UNetConfig(**getattr(artefact.manifest, part).config)
         self.name = f"keras on {accelerator}"
         self._accelerator = accelerator
+        self._alone = threading.Lock()
         with accelerator.scope():
             self._network = restore_network(getattr(artefact, part), config, part)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._accelerator.predict(self._network, np.ascontiguousarray(images, np.float32), BATCH)
+        with self._alone:
+            return self._accelerator.predict(self._network, np.ascontiguousarray(images, np.float32), BATCH)
 
 
 def segmenter_on(artefact: Artefact, accelerator: Accelerator) -> Segmenter:

@@ -102,7 +102,7 @@ def stage_version(
     if results:
         manifest = dataclasses.replace(
             manifest,
-            thresholds=dataclasses.asdict(calibrate.limits(results, chosen)),
+            thresholds=dataclasses.asdict(calibrate.limits(results, chosen, left_out)),
             calibration=calibrate.interval(results, left_out),
         )
     final = artefact.write(folder, manifest)

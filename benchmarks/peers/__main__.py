@@ -41,7 +41,6 @@ from benchmarks.photographs import varied
 RESULTS = Path(__file__).parents[1] / "results"
 CLIENTS = 8
 PHOTOGRAPHS = 10
-STARTS_WITHIN_S = 120.0
 # answers are equal from this mean Dice on, and up to this mean difference of the ratio. In table (a) the peers compute
 # in f32 on the whole photograph, CupDisc in the precision of its choice on a reduced one; in table (b) all do the same
 DICE, RATIO = {"a": 0.995, "b": 0.9999}, 0.005
@@ -72,6 +71,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=[peer.name for peer in PEERS])
     parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
     parser.add_argument("--rounds", type=int, default=4, help="turns of each")
+    parser.add_argument("--patience", type=float, default=120.0, help="seconds for a server to start")
     parser.add_argument("--check", action="store_true", help="compare the answers alone")
     parser.add_argument("--print", action="store_true", help="to the screen, not into a file")
     options = parser.parse_args()
@@ -82,11 +82,10 @@ def main() -> None:
     began = time.monotonic()
     for table in [options.table] if options.table else ["a", "b"]:
         tables[table] = []
-        with running(servers.cupdisc(table), table, PORT, "") as (ours, _):
+        with running(servers.cupdisc(table), table, PORT, "", options.patience) as (ours, _):
             for peer in chosen:
-                rounds = 0 if options.check else options.rounds
                 print(f"({table}) {peer.name}", file=sys.stderr, flush=True)
-                tables[table].append(compare(ours, peer, table, pythons[peer.name], rounds, options.seconds))
+                tables[table].append(compare(ours, peer, table, pythons[peer.name], options))
     text = report(tables, options.rounds, options.seconds, time.monotonic() - began, timed=not options.check)
     if options.print or options.check:
         print(text)
@@ -109,7 +108,7 @@ def _environment(peer: Peer) -> str:
 
 
 @contextlib.contextmanager
-def running(peer: Peer, table: str, port: int, cannot: str) -> Iterator[tuple[Server, float]]:
+def running(peer: Peer, table: str, port: int, cannot: str, patience_s: float) -> Iterator[tuple[Server, float]]:
     """The started server, answering, and how many seconds that took.
 
     Raises:
@@ -130,7 +129,7 @@ def running(peer: Peer, table: str, port: int, cannot: str) -> Iterator[tuple[Se
                     ask(peer, port, photograph)
                     break
                 except (httpx2.HTTPError, ValueError, KeyError) as error:
-                    over = time.monotonic() - began > STARTS_WITHIN_S or server.process.poll() is not None
+                    over = time.monotonic() - began > patience_s or server.process.poll() is not None
                     if over:
                         last = (Path(scratch) / "log").read_text(errors="replace").strip().splitlines()[-3:]
                         raise RuntimeError(f"does not start here: {error!r}; {' / '.join(last)}") from error
@@ -148,20 +147,21 @@ def ask(peer: Peer, port: int, photograph: bytes) -> Answer:
     return peer.read(answer.content, {name.lower(): value for name, value in answer.headers.items()})
 
 
-def compare(ours: Server, peer: Peer, table: str, cannot: str, rounds: int, seconds: float) -> Comparison:
+def compare(ours: Server, peer: Peer, table: str, cannot: str, options: argparse.Namespace) -> Comparison:
     """Start a peer, see that it answers as CupDisc does, then load both in turn."""
     found = Comparison(peer)
     cupdisc = servers.cupdisc(table)
     photographs = list(varied(PHOTOGRAPHS))
     try:
-        with running(peer, table, PEER_PORT, cannot) as (theirs, found.start_s):
+        with running(peer, table, PEER_PORT, cannot, options.patience) as (theirs, found.start_s):
             found.package = f"{peer.package} {environments.version(peer.environment, peer.package)}"
             pairs = [(ask(cupdisc, PORT, each), ask(peer, PEER_PORT, each)) for each in photographs]
             found.dice, found.ratio = differences(pairs)
             if found.dice < DICE[table] or found.ratio > RATIO:
                 raise RuntimeError(f"answers otherwise: Dice {found.dice:.4f}, vCDR {found.ratio:.4f}")
-            if rounds:
-                take_turns(found, (cupdisc, ours, PORT), (peer, theirs, PEER_PORT), photographs, rounds, seconds)
+            if not options.check:
+                both = (cupdisc, ours, PORT), (peer, theirs, PEER_PORT)
+                take_turns(found, *both, photographs, options.rounds, options.seconds)
     except (RuntimeError, httpx2.HTTPError) as error:
         found.wrong = str(error)
         print(f"  {error}", file=sys.stderr, flush=True)

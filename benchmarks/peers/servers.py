@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 BOUNDARY = "cupdisc-benchmark"
 HERE = "benchmarks.peers"
+TRITON_HEAD = 256  # bytes of JSON before a photograph
 Answer = dict[str, Any]
 
 
@@ -29,7 +31,6 @@ class Peer:
     read: Callable[[bytes, dict[str, str]], Answer]  # body and headers of an answer
     headers: tuple[tuple[str, str], ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
-    note: str = ""
 
 
 def form(field: str) -> Callable[[bytes], bytes]:
@@ -58,8 +59,17 @@ def _v2(body: bytes, headers: dict[str, str]) -> Answer:
     return answer
 
 
+def _triton_body(photograph: bytes) -> bytes:
+    """The protocol's binary extension: JSON, here of a fixed length, then each string behind its own length."""
+    tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES"}
+    head = {
+        "inputs": [{**tensor, "parameters": {"binary_data_size": 4 + len(photograph)}}],
+        "outputs": [{"name": "answer", "parameters": {"binary_data": True}}],
+    }
+    return json.dumps(head).ljust(TRITON_HEAD).encode() + struct.pack("<I", len(photograph)) + photograph
+
+
 def _triton(body: bytes, headers: dict[str, str]) -> Answer:
-    """Its binary extension: JSON, then each string behind its length."""
     rest = body[int(headers["inference-header-content-length"]) :]
     (length,) = struct.unpack_from("<I", rest)
     answer: Answer = json.loads(rest[4 : 4 + length])
@@ -157,9 +167,11 @@ PEERS = (
         command=_module("with_triton"),
         path="/v2/models/segmentation/infer",
         content_type="application/octet-stream",
-        body=bytes,
+        body=_triton_body,
         read=_triton,
-        headers=(("Inference-Header-Content-Length", "0"),),
+        headers=(("Inference-Header-Content-Length", str(TRITON_HEAD)),),
+        # its Python backend takes the libpython that it finds, which must be the one of the environment's interpreter
+        variables=(("LD_LIBRARY_PATH", str(sysconfig.get_config_var("LIBDIR"))),),
     ),
 )
 

@@ -170,15 +170,18 @@ def test_no_file_says_where_packages_or_images_come_from(path: Path):
     assert not re.search(r"index-url|pypi\.org|docker\.io|ghcr\.io|debian\.org", text)
 
 
-def test_every_environment_has_the_versions_of_development():
+def test_every_image_has_the_versions_of_development():
     def pins(path: Path) -> set[tuple[str, ...]]:
         found = re.findall(r"^([\w.\[\]-]+)==([^\s\\]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
         return {(name, version) for name, version in found}
 
     dev = pins(REPOSITORY / "requirements" / "dev.txt")
-    for path in REQUIREMENTS:
-        assert pins(path) <= dev, path.name
-    names = {path.stem: {name for name, _ in pins(path)} for path in REQUIREMENTS}
+    used = set(re.findall(r"\brequirements/\S+\.txt", " ".join(path.read_text() for path in DOCKERFILES)))
+    locks = {Path(name).stem: pins(REPOSITORY / name) for name in (*used, "requirements/service.txt")}
+    assert {"image", "image-tensorflow", "training", "build", "sbom", "fake-gcs"} < set(locks)
+    for name, versions in locks.items():
+        assert versions <= dev, name
+    names = {lock: {name for name, _ in versions} for lock, versions in locks.items()}
     assert names["service"] < names["image"] < names["image-tensorflow"] < names["training"]
     assert not {"keras", "tensorflow", "tensorflow-cpu", "scipy"} & names["image"]
 

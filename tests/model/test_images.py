@@ -338,6 +338,62 @@ def test_truncated_jpeg_with_its_end_marker_put_back() -> None:
             decode(data[: int(len(data) * part)] + b"\xff\xd9")
 
 
+def photograph_like(width: int, height: int) -> Image.Image:
+    """Smooth, as photographs are, with a dark surround."""
+    rows, columns = np.mgrid[:height, :width]
+    waves = np.stack([np.sin(rows / 37) + np.cos(columns / (29 + 5 * channel)) for channel in range(3)], axis=2)
+    lit = np.hypot(rows - height / 2, columns - width / 2)[..., None] < min(width, height) / 2.2
+    return Image.fromarray(np.where(lit, 120 + 50 * waves, 0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize(
+    ("smallest_side", "reduction"), [(None, 1), (601, 1), (301, 1), (300, 2), (200, 2), (150, 4), (75, 8), (1, 8)]
+)
+def test_a_jpeg_comes_reduced_as_long_as_its_shorter_side_suffices(
+    smallest_side: int | None, reduction: int, options: dict[str, Any]
+) -> None:
+    data = encode(photograph_like(805, 601), "JPEG", quality=92, **options)
+    whole, found = decode(data), decode(data, smallest_side=smallest_side)
+    assert found.reduction == reduction
+    assert found.shape == (601, 805) == whole.shape
+    assert found.pixels.shape == (-(-601 // reduction), -(-805 // reduction), 3)
+    inner = np.s_[: 601 // reduction, : 805 // reduction]
+    blocks = whole.pixels[: 601 // reduction * reduction, : 805 // reduction * reduction]
+    means = blocks.reshape(601 // reduction, reduction, 805 // reduction, reduction, 3).mean(axis=(1, 3))
+    assert np.abs(found.pixels[inner] - means).mean() < 1.5  # grey levels: the very same places
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(800, 600), (805, 601)])
+def test_a_reduced_jpeg_is_upright_too(orientation: int, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photograph_like(*size), "JPEG", quality=92, exif=exif)
+    whole, found = decode(data), decode(data, smallest_side=150)
+    assert found.shape == whole.shape == whole.pixels.shape[:2]
+    if orientation == 1 or size == (800, 600):
+        assert found.reduction == 4
+    times = found.reduction  # 1 where a partial pixel would come first
+    height, width = (length // times for length in found.shape)
+    blocks = whole.pixels[: height * times, : width * times].reshape(height, times, width, times, 3)
+    assert np.abs(found.pixels[:height, :width] - blocks.mean(axis=(1, 3))).mean() < 1.5
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "BMP", "WEBP"])
+def test_other_formats_come_whole(name: str) -> None:
+    found = decode(encode(photograph_like(320, 240), name), smallest_side=10)
+    assert (found.reduction, found.shape) == (1, (240, 320))
+
+
+def test_a_reduced_jpeg_with_missing_rows_is_noticed_too() -> None:
+    data = encode(photograph_like(800, 600), "JPEG")
+    assert decode(data, smallest_side=150).reduction == 4
+    for part in (0.5, 0.9):
+        with pytest.raises(UnreadablePhotograph):
+            decode(data[: int(len(data) * part)] + b"\xff\xd9", smallest_side=150)
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_rows": 1}, {"restart_marker_blocks": 1}],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.masks import Label, largest_component, restore, tidy
+from model.masks import Label, Patch, largest_component, restore, restore_patch, tidy
 from model.retina import Frame
 
 
@@ -58,3 +58,25 @@ def test_a_region_beyond_the_edge_is_cut_off():
     assert labels.shape == (100, 60)
     assert (labels == Label.CUP).sum() == 8 * 10
     assert labels[90:, :8].all()
+
+
+def test_a_thin_ring_around_a_larger_blob_is_not_the_largest():
+    ring, blob = box(2, 2, 30, 30) & ~box(3, 3, 28, 28), box(5, 5, 20, 20)
+    assert (largest_component(ring | blob) == blob).all()
+
+
+def test_a_patch_is_the_mask_where_it_lies_and_empty_elsewhere():
+    patch = Patch(np.full((3, 4), 2, np.uint8), 10, 20, (40, 40))
+    assert (patch.whole == 2 * box(10, 20, 3, 4)).all()
+    trimmed = Patch.of(patch.whole).trimmed()
+    assert (trimmed.top, trimmed.left, trimmed.values.shape) == (10, 20, (3, 4))
+    assert not Patch.of(np.zeros((9, 9), bool)).trimmed().whole.any()
+
+
+def test_the_part_alone_is_what_restore_gives():
+    probabilities = np.random.default_rng(3).random((16, 16, 2), np.float32)
+    for frame in (Frame(5, 8, 20), Frame(-8, 30, 30), Frame(0, 0, 40), Frame(100, 100, 5), Frame(-500, -500, 1000)):
+        patch, outside = restore_patch(probabilities, frame, (40, 40), (0.3, 0.6))
+        tidied = restore(probabilities, frame, (40, 40), (0.3, 0.6))
+        assert (patch.whole == tidied.labels).all()
+        assert outside == tidied.cup_outside

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.retina import Frame, field_of_view, roi
+from model.retina import Frame, field_of_view, halved, roi
 
 frames = st.builds(Frame, st.integers(-300, 900), st.integers(-300, 900), st.integers(1, 1500))
 points = st.lists(st.tuples(st.floats(-500, 2000), st.floats(-500, 2000)), min_size=1, max_size=5)
@@ -117,3 +117,32 @@ def test_inside_mask_follows_the_frame():
 def test_region_of_interest_is_a_multiple_of_the_disc():
     frame = roi(100.0, 60.0, 40.0, 2.0)
     assert (frame.left, frame.top, frame.side) == (60, 20, 80)
+
+
+@pytest.mark.parametrize("shape", [(1000, 1400), (999, 1401), (64, 5000), (300, 300)])
+def test_halving_keeps_every_place_and_enough_pixels(shape: tuple[int, int]):
+    photograph = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    small, times = halved(photograph, 160)
+    assert max(small.shape[:2]) >= 160
+    assert max(small.shape[:2]) < 2 * 160
+    assert small.shape[:2] == (shape[0] // times, shape[1] // times)
+    row, column = small.shape[0] - 1, small.shape[1] - 1
+    block = photograph[row * times : (row + 1) * times, column * times : (column + 1) * times]
+    assert small[row, column] == pytest.approx(block.mean(axis=(0, 1)), abs=2)
+
+
+@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("frame", [Frame(300, 220, 400), Frame(-60, 250, 500), Frame(501, 403, 399)])
+def test_a_square_cut_from_a_reduced_photograph_is_in_the_same_place(times: int, frame: Frame):
+    random = np.random.default_rng(1)
+    whole = cv2.resize(random.integers(0, 256, (20, 25, 3), dtype=np.uint8), (1000, 800), interpolation=cv2.INTER_CUBIC)
+    reduced = cv2.resize(whole, (1000 // times, 800 // times), interpolation=cv2.INTER_AREA)
+    expected = frame.cut(whole, 64).astype(float)
+    found = frame.cut_reduced(reduced, times, (800, 1000), 64)
+    assert np.abs(found - expected).mean() < 0.5  # grey levels
+    shifted = Frame(frame.left + 4, frame.top, frame.side).cut(whole, 64)
+    assert np.abs(found - expected).mean() < 0.2 * np.abs(shifted - expected).mean()
+
+
+def test_nothing_is_cut_from_beside_a_reduced_photograph():
+    assert not Frame(5000, 0, 100).cut_reduced(np.ones((40, 40, 3), np.uint8), 2, (80, 80), 16).any()

@@ -34,6 +34,9 @@ def test_channels_are_rounded_down_level_by_level():
         {"residual": True, "dropout": 0.5},
         {"depth": 0},
         {"outputs": ("cup",)},
+        {"stem_stride": 2},
+        {"stem_stride": 4, "depth": 3},
+        {"members": 2},
     ],
     ids=str,
 )
@@ -70,3 +73,23 @@ def test_every_impossible_value_is_named_at_once():
         )
     for field in ("input_size", "dropout", "normalisation", "outputs", "activation"):
         assert field in str(caught.value)
+
+
+def test_members_are_averaged_and_their_weights_stand_one_after_the_other():
+    config = UNetConfig(input_size=32, depth=1, start_channels=4, members=2)
+    both = build_unet(config)
+    weights = both.get_weights()
+    singles = []
+    for part in (weights[: len(weights) // 2], weights[len(weights) // 2 :]):
+        single = build_unet(UNetConfig(input_size=32, depth=1, start_channels=4))
+        single.set_weights(part)
+        singles.append(single)
+    image = np.random.default_rng(2).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    one, other = (np.asarray(single(image)) for single in singles)
+    assert not np.allclose(one, other)
+    np.testing.assert_allclose(np.asarray(both(image)), (one + other) / 2, atol=1e-6)
+
+
+def test_the_input_must_divide_by_stem_and_depth():
+    with pytest.raises(InvalidConfiguration, match="multiple of 8 at depth 2 and stem stride 2"):
+        UNetConfig(input_size=36, depth=2, stem_stride=2)

@@ -25,11 +25,11 @@ class Running:
         self.process, self.log, self.url = process, log, ""
 
     def call(
-        self, path: str, body: bytes | None = None, media_type: str = "image/jpeg", **query: str
+        self, path: str, body: bytes | None = None, kind: str = "image/jpeg", **query: str
     ) -> tuple[int, Any]:
         """Status, and the JSON of the answer or its text."""
         url = f"{self.url}{path}{'?' if query else ''}{urlencode(query)}"
-        request = urllib.request.Request(url, body, {"Content-Type": media_type})
+        request = urllib.request.Request(url, body, {"Content-Type": kind})
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 status, text = answer.status, answer.read()

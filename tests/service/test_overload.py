@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from service import uploads
 from service.app import create_app
 from service.queueing import Queue
 from service.settings import Settings
@@ -155,7 +156,8 @@ def test_a_bulk_client_does_not_keep_a_single_one_waiting(published: Path) -> No
 
 
 @pytest.mark.parametrize("sent", [b"", EYE[:1], EYE[: len(EYE) // 2]], ids=["nothing", "a byte", "half"])
-def test_senders_that_stop_take_no_worker(published: Path, sent: bytes) -> None:
+def test_senders_that_stop_take_no_worker(published: Path, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "LINGER_S", 0.1)
     with gated(published, upload_timeout_s=1.0) as service:
         service.gate.set()
         stopped = [connect(service.port) for _ in range(20)]
@@ -203,7 +205,7 @@ def test_a_thousand_connections_that_say_nothing_are_not_in_the_way(published: P
 def test_a_client_that_never_reads_its_answer_keeps_no_worker(published: Path) -> None:
     """An overlay of megabytes of noise, which fills every buffer on the way."""
     noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
-    data = encode(noise, quality=30)
+    data = encode(noise)
     asked = head(len(data)).replace(b"masks=none", b"render=overlay").replace(b"Connection: close\r\n", b"")
     with gated(published, write_timeout_s=60) as service, contextlib.ExitStack() as held:
         service.gate.set()

@@ -1,28 +1,15 @@
-"""One training step on one device, on several, and on several that do not sum their gradients; run as a process of its
-own, since the number of devices and Keras' backend are fixed at its start: KERAS_BACKEND=jax python -m tests.training.steps
+"""One training step on one device, on several, and on several that do not sum their gradients.
+
+A process of its own: the number of devices and Keras' backend are fixed at its start. See `test_accelerator.run_steps`.
 """
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-JAX = os.environ["KERAS_BACKEND"] == "jax"
-DEVICES = 8 if JAX else 2
-if JAX:
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
-else:
-    import tensorflow as tf
-
-    tf.config.set_logical_device_configuration(
-        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * DEVICES
-    )
-
 import keras
+import numpy as np
 
 from model.unet import UNetConfig, build_unet
 from training.accelerator import Accelerator, choose
@@ -30,6 +17,8 @@ from training.config import NetworkConfig
 from training.losses import LOSSES
 from training.train import compiled_network
 
+JAX = keras.backend.backend() == "jax"
+DEVICES = 8 if JAX else 2
 NETWORK = UNetConfig(input_size=32, depth=1, start_channels=4)
 
 
@@ -94,6 +83,8 @@ def jax_facts(many: Accelerator, one: Accelerator) -> dict[str, dict[str, Any]]:
 
     tpu = dataclasses.replace(many, kind="tpu", bf16=True)
     real = real_model(tpu)
+    nothing = np.zeros((1, 32, 32, 2), np.float32)
+    real.compute_metrics(nothing, nothing, nothing)  # makes their variables
     shared = jax.device_put(batch(), NamedSharding(mesh, split))
     exported = jax.export.export(jax.jit(real.train_step), platforms=["tpu"])(jax_state(real), shared)
     lowered = {
@@ -110,8 +101,18 @@ def jax_facts(many: Accelerator, one: Accelerator) -> dict[str, dict[str, Any]]:
     }
 
 
+def split_the_cpu() -> None:
+    """Two devices for TensorFlow; JAX is told by its environment."""
+    import tensorflow as tf
+
+    half = tf.config.LogicalDeviceConfiguration()
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [half] * DEVICES)
+
+
 def tensorflow_facts(many: Accelerator, one: Accelerator) -> dict[str, dict[str, Any]]:
     """`alone`: each device steps by its own share; batch normalisation still sees the whole batch."""
+    import tensorflow as tf
+
     model = plain_model(many)
     model.optimizer._all_reduce_sum_gradients = list
     real = real_model(dataclasses.replace(one, bf16=True))
@@ -124,6 +125,8 @@ def tensorflow_facts(many: Accelerator, one: Accelerator) -> dict[str, dict[str,
 
 
 def main(out: Path) -> None:
+    if not JAX:
+        split_the_cpu()
     many = choose("cpu")
     assert many.count == DEVICES
     one = dataclasses.replace(many, count=1, _strategy=None)

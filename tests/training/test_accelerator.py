@@ -11,6 +11,7 @@ import pytest
 
 from model.errors import InvalidConfiguration
 from tests.photographs import REPOSITORY
+from tests.training.tiny import CPU_ALONE, EIGHT_DEVICES
 from training.accelerator import Accelerator, choose
 
 Steps = dict[str, dict[str, Any]]
@@ -18,7 +19,7 @@ Steps = dict[str, dict[str, Any]]
 
 def run_steps(backend: str, folder: Path) -> Steps:
     """What `tests.training.steps` found out: its facts by name."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "KERAS_BACKEND": backend, **CPU_ALONE, **EIGHT_DEVICES}
     command = [sys.executable, "-m", "tests.training.steps", str(folder / "steps.npz")]
     subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=600)
     facts: Steps = {}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.training.results import several
-from training.calibrate import coverage_on_new_sources, interval
+from tests.training.results import result, several
+from training.calibrate import OPEN, coverage_on_new_sources, interval, limits
 
 NINE = [0.01 * n for n in range(1, 10)]  # the ceil(10 × 0.9)-th smallest is 0.09
 
@@ -42,3 +42,16 @@ def test_like_sources_are_covered_as_promised():
     left_out = [r for name in "abc" for r in several(name, list(random.normal(0, 0.05, 400)))]
     for row in coverage_on_new_sources(left_out):
         assert row["coverage"] == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_new_source_widens_the_limits_to_what_its_good_photographs_need():
+    known = [result("a", distance=1.0, cup_confidence=0.95) for _ in range(50)]
+    new = [result("b", distance=4.0, cup_confidence=0.7) for _ in range(50)]
+    alone, both = limits(known, OPEN), limits(known, OPEN, new)
+    assert (alone.distance, both.distance) == (1.5, 4.0)
+    assert (alone.cup_confidence, both.cup_confidence) == (0.935, 0.7)  # 1 - 1.3 × 0.05; as the new source stands
+
+
+def test_a_new_source_that_is_easy_does_not_narrow_the_limits():
+    known, easy = [result("a", distance=2.0) for _ in range(50)], [result("b", distance=0.5) for _ in range(50)]
+    assert limits(known, OPEN, easy) == limits(known, OPEN)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from tests.drawn import write_folder
 
+CPU_ALONE = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
+EIGHT_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}  # under JAX
+
 PRESET = """
 seed = 5
 steps_per_epoch = 2
@@ -47,7 +50,7 @@ def command(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
     """The command line as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "training", *arguments],
-        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        env={**os.environ, **CPU_ALONE, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,0 +1,166 @@
+"""Tests of `--from`: `training.origin`, `training.restore`, `training.device_engine`."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model import artefact
+from model.artefact import Artefact
+from model.errors import CorruptVersion, InvalidConfiguration
+from model.segmenter import Segmenter
+from model.unet import UNetConfig, build_unet
+from tests.drawn import draw_fundus, write_folder
+from training.accelerator import choose
+from training.config import Preset, read_preset
+from training.device_engine import segmenter_on
+from training.origin import continue_preset, read_origin
+from training.restore import restore_network
+from training.run import Trained, weights_of
+
+NEW = """
+seed = 9
+[[sources]]
+name = "another"
+held_out = 2
+[locator]
+steps = 2
+learning_rate = 1e-9
+[segmenter]
+steps = 2
+learning_rate = 1e-9
+"""
+
+
+def new_preset(folder: Path, text: str, old: Preset) -> Preset:
+    (folder / "new.toml").write_text(text, encoding="utf-8")
+    return read_preset(str(folder / "new.toml"), old)
+
+
+def trainable(network) -> list[np.ndarray]:
+    return [np.asarray(v.value) for v in network.trainable_variables]
+
+
+@pytest.mark.timeout(600)
+def test_a_published_version_gives_back_the_weights_that_were_trained(
+    drawn_run: tuple[Path, Trained], drawn_version: Artefact
+):
+    folder, trained = drawn_run
+    origin = read_origin("production", str(folder / "registry"))
+    assert (origin.start.name, origin.start.digest) == ("2026.1.1", drawn_version.digest)
+    for part in ("locator", "segmenter"):
+        there, here = getattr(trained, part), getattr(origin.start, part)
+        for one, other in zip(there.get_weights(), here.get_weights(), strict=True):
+            assert (one == other).all()
+    assert origin.preset == trained.preset
+
+
+def test_a_finished_run_can_be_continued_by_its_folder(drawn_run: tuple[Path, Trained]):
+    folder, trained = drawn_run
+    origin = read_origin(str(folder / "run"), "bundled")
+    for one, other in zip(trained.locator.get_weights(), origin.start.locator.get_weights(), strict=True):
+        assert (one == other).all()
+    assert origin.preset == trained.preset
+
+
+def test_networks_of_several_members_are_given_back_whole(tmp_path: Path):
+    config = UNetConfig(input_size=32, depth=1, start_channels=3, members=2, stem_stride=2)
+    build_unet(config)  # so that the layers' numbers are others than in the network that is restored
+    network = build_unet(config)
+    artefact.export_network(network, tmp_path / "segmenter")
+    restored = restore_network(tmp_path / "segmenter", config, "segmenter")
+    for one, other in zip(network.get_weights(), restored.get_weights(), strict=True):
+        assert (one == other).all()
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path):
+    config = UNetConfig(input_size=32, depth=1, start_channels=3)
+    artefact.export_network(build_unet(config), tmp_path / "segmenter")
+    with pytest.raises(CorruptVersion, match=r"holds no .* of the shape"):
+        restore_network(tmp_path / "segmenter", dataclasses.replace(config, start_channels=4), "segmenter")
+
+
+def test_old_sources_give_their_share_of_the_samples(drawn_run: tuple[Path, Trained], tmp_path: Path):
+    old = drawn_run[1].preset
+    mixed = continue_preset(new_preset(tmp_path, NEW, old), old, 0.25)
+    assert [source.name for source in mixed.sources] == ["another", "whole", "crops", "discs"]
+    assert mixed.sources[1] == old.sources[0]  # with the same photographs held out
+    for config in (mixed.locator, mixed.segmenter):
+        weights = weights_of(mixed, config)
+        assert sum(weights[name] for name in ("whole", "crops", "discs")) / sum(weights.values()) == pytest.approx(0.25)
+        assert weights["discs"] / weights["whole"] == pytest.approx(0.3)  # as before among each other
+    assert mixed.segmenter.network == old.segmenter.network  # of which the file says nothing
+    assert mixed.segmenter.steps == 2
+
+
+def test_another_network_cannot_be_continued(drawn_run: tuple[Path, Trained], tmp_path: Path):
+    old = drawn_run[1].preset
+    text = NEW + "[segmenter.network]\nstart_channels = 12\n"
+    with pytest.raises(InvalidConfiguration, match=r"segmenter\.network\.start_channels: 12, but the weights are of 8"):
+        continue_preset(new_preset(tmp_path, text, old), old, 0.5)
+
+
+def test_photographs_that_were_trained_on_cannot_judge(drawn_run: tuple[Path, Trained], tmp_path: Path):
+    old = drawn_run[1].preset
+    for field, message in (("held_out = 7", "saw all but 6"), ("left_out = true", "were trained on it")):
+        text = NEW.replace('name = "another"\nheld_out = 2', f'name = "whole"\n{field}')
+        with pytest.raises(InvalidConfiguration, match=f"sources.whole.{field.split()[0]}.*{message}"):
+            continue_preset(new_preset(tmp_path, text, old), old, 0.5)
+
+
+@pytest.mark.timeout(600)
+def test_the_command_goes_on_from_a_version_with_new_and_old_photographs(
+    drawn_run: tuple[Path, Trained], drawn_version: Artefact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from training.cli import main
+    from training.run import load_networks, run_facts
+
+    folder, trained = drawn_run
+    data = tmp_path / "data"
+    data.mkdir()
+    for source in ("whole", "crops", "discs"):
+        (data / source).symlink_to(folder / "data" / source)
+    write_folder(data / "another", 5, seed=31)
+    (tmp_path / "new.toml").write_text(NEW, encoding="utf-8")
+    options = ["--from", "production", "--registry", str(folder / "registry"), "--data", str(data)]
+    arguments = ["train", str(tmp_path / "new.toml"), *options, "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["cupdisc-train", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    facts, _ = run_facts(tmp_path / "run")
+    assert facts["origin"] == {"name": "2026.1.1", "digest": drawn_version.digest}
+    assert {source["name"] for source in facts["preset"]["sources"]} == {"another", "whole", "crops", "discs"}
+    for network, old in zip(load_networks(tmp_path / "run", facts), (trained.locator, trained.segmenter), strict=True):
+        for one, other in zip(trainable(network), trainable(old), strict=True):
+            assert one == pytest.approx(other, abs=1e-6)  # the rate was next to nothing
+
+
+def test_networks_that_are_not_those_of_the_run_are_refused(drawn_run: tuple[Path, Trained], tmp_path: Path):
+    folder, _ = drawn_run
+    for name in ("run.json", "locator.keras"):
+        (tmp_path / name).write_bytes((folder / "run" / name).read_bytes())
+    (tmp_path / "segmenter.keras").write_bytes((folder / "run" / "locator.keras").read_bytes())
+    with pytest.raises(InvalidConfiguration, match=r"not what run\.json tells of: segmenter"):
+        read_origin(str(tmp_path), "bundled")
+
+
+def test_a_version_that_does_not_tell_its_preset_cannot_be_continued(tiny_version: Artefact, tmp_path: Path):
+    from model.local_registry import LocalRegistry
+
+    LocalRegistry(tmp_path / "registry").publish(tiny_version.folder)
+    assert "preset" not in json.loads((tiny_version.folder / "manifest.json").read_text())["training"]
+    with pytest.raises(InvalidConfiguration, match=r"2026\.1\.1 does not tell how it was trained"):
+        read_origin("2026.1.1", str(tmp_path / "registry"))
+
+
+def test_on_a_device_a_version_answers_as_in_service(drawn_version: Artefact):
+    photographs = [draw_fundus(np.random.default_rng(seed))[0] for seed in (1, 2, 3)]
+    on_device = segmenter_on(drawn_version, choose("cpu"))
+    assert on_device.engine.startswith("keras on ")
+    for there, here in zip(on_device.segment(photographs), Segmenter(drawn_version).segment(photographs), strict=True):
+        assert (there.drawn != here.drawn).mean() < 1e-4
+        assert there.gradable == here.gradable
