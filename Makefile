@@ -46,7 +46,7 @@ check: install  ## style, types, import directions
 
 train: install  ## the bundled version from scratch into runs/registry; goes on where it was stopped
 	$(BIN)/cupdisc-train train $(PRESET) --out $(RUN)
-	$(BIN)/cupdisc-train publish $(RUN) --registry runs/registry --alias production --left-out training/left_out/drishti-gs1.csv
+	$(BIN)/cupdisc-train publish $(RUN) --registry runs/registry --alias production $(patsubst %,--left-out %,$(wildcard training/left_out/*.csv))
 
 bench: install  ## measurements, as Markdown
 	$(BIN)/python -m benchmarks.first_answer

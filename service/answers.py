@@ -58,15 +58,7 @@ def answer(
     Raises:
         PhotographError: as `images.decode`.
     """
-    started = time.perf_counter()
-    decoded = decode(data, None if _shows_the_photograph(wish) else segmenter.smallest_side)
-    decode_ms = _since(started)
-    (segmentation,) = segmenter.segment([decoded], between)
-    if segmentation.coarse:
-        started = time.perf_counter()
-        decoded = decode(data, None)
-        decode_ms += _since(started)
-        (segmentation,) = segmenter.segment([decoded], between)
+    decoded, segmentation, decode_ms = segmented(data, segmenter, decode, _shows_the_photograph(wish), between)
     started = time.perf_counter()
     if wish.media_type == "image/png":
         content = _png(decoded, segmentation, wish.render)
@@ -80,6 +72,28 @@ def answer(
         response = Response(body.model_dump_json(), headers=PRIVATE, media_type="application/json")
     timings_ms = {"decode": decode_ms, **segmentation.timings_ms, "encode": _since(started)}
     return Answered(response, segmentation, decoded, timings_ms)
+
+
+def segmented(
+    data: bytes,
+    segmenter: Segmenter,
+    decode: Callable[[bytes, int | None], Decoded],
+    whole: bool = False,
+    between: Callable[[], None] = lambda: None,
+) -> tuple[Decoded, Segmentation, float]:
+    """A photograph, decoded no finer than is needed; what was found in it; and how many ms decoding took.
+
+    Args:
+        whole: whether every pixel is needed; otherwise as `answer`.
+    """
+    started = time.perf_counter()
+    decoded = decode(data, None if whole else segmenter.smallest_side)
+    decode_ms = _since(started)
+    (found,) = segmenter.segment([decoded], between)
+    if found.coarse:
+        decoded, found, more_ms = segmented(data, segmenter, decode, True, between)
+        decode_ms += more_ms
+    return decoded, found, decode_ms
 
 
 def describe(

@@ -12,7 +12,7 @@ from model.images import Decoded
 from model.masks import Label
 from model.registry import open_registry
 from model.segmenter import Segmentation, Segmenter
-from service.worker import segmented
+from service.answers import segmented
 from tests.photographs import EXAMPLE, shared_data
 
 WHOLE = {"drishti-gs1": 6, "refuge-full": 2, "idrid": 2, "unlabelled": 2}  # photographs of each, evenly spread
@@ -32,7 +32,7 @@ def both() -> list[tuple[Segmentation, Segmentation, Decoded]]:
     for file in files:
         content = file.read_bytes()
         (slow,) = plain.segment([images.decode(content).pixels])
-        decoded, fast = segmented(content, quick, images.Limits())
+        decoded, fast, _ = segmented(content, quick, lambda data, side: images.decode(data, smallest_side=side))
         answers.append((slow, fast, decoded))
     return answers
 

@@ -16,7 +16,7 @@ from model.normalisation import Distribution, normalise
 from training.views import View
 
 UNKNOWN = -1.0  # in a target: this pixel was not annotated
-PROBABILITIES = ("hide", "without_disc", "without_retina")  # fields of Augmentation
+PROBABILITIES = ("grey", "hide", "without_disc", "without_retina")  # fields of Augmentation
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def draw_sample(
         inside = inside * _window(size, target[..., 0], random)
     image = vary_camera(image, options.colour, random)
     if options.grey and random.random() < options.grey:
-        channel = random.integers(4)
+        channel = int(random.integers(4))
         single = image.mean(axis=2) if channel == 3 else image[..., min(channel, 1)]  # blue alone shows nothing
         image = np.repeat(single.astype(np.uint8)[..., None], 3, axis=2)
     seen = inside.astype(bool)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -188,7 +188,10 @@ def train(
         chosen = continue_preset(chosen, continued.preset, old_share)
     command = shlex.join(["cupdisc-train", *sys.argv[1:]])
     prepared = Cache(cache, out / "prepared") if cache else None
-    save_run(train_run(chosen, data, out, console, accelerator, continued and continued.start, command, prepared), out)
+    save_run(
+        train_run(chosen, data, out, console, accelerator, continued.start if continued else None, command, prepared),
+        out,
+    )
     console.print(f"trained: {out}")
 
 
@@ -384,7 +387,7 @@ def paper(
     from training.paper_report import write_report
 
     original = read_paper(preset)
-    changes = {
+    changes: dict[str, Any] = {
         "network": network,
         "outputs": tuple(outputs) if outputs else None,
         "epochs": epochs,

@@ -5,6 +5,7 @@ box alone. It makes no version for the service: there a locator finds the disc, 
 """
 
 import dataclasses
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -253,9 +254,7 @@ def split(paper: Paper, data: Path) -> dict[str, tuple[list[Example], list[Examp
         InvalidSource: missing or odd files.
         InvalidConfiguration: too few photographs have a matching id and an annotated cup.
     """
-    from sklearn.model_selection import train_test_split
-
-    random = np.random.RandomState(paper.seed)
+    random = np.random.RandomState(paper.seed)  # the generator that scikit-learn's train_test_split drew with
     parts = {}
     for source in paper.sources:
         examples = [
@@ -268,14 +267,18 @@ def split(paper: Paper, data: Path) -> dict[str, tuple[list[Example], list[Examp
         if paper.photographs:
             chosen = np.random.default_rng(paper.seed).permutation(len(examples))[: paper.photographs]
             examples = [examples[i] for i in sorted(chosen)]
-        training, test = train_test_split(examples, test_size=paper.test_share, random_state=random)
-        parts[source.name] = (training, test)
+        order = random.permutation(len(examples))
+        tests = math.ceil(paper.test_share * len(examples))
+        parts[source.name] = ([examples[i] for i in order[tests:]], [examples[i] for i in order[:tests]])
     return parts
 
 
 def gather(paper: Paper, output: str, parts: dict[str, tuple[list[Example], list[Example]]]) -> Material:
     """Read, cut, equalise and enlarge. Raises InvalidSource, which lists every photograph that cannot be read."""
-    images, masks, rows, tests = [], [], [], {}
+    images: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
+    rows: list[int] = []
+    tests = {}
     copies = [paper.plain_copies, *[1] * (len(paper.enlarged_clip_limits) + len(paper.enlarged_brightness))]
     for source in paper.sources:
         training, test = parts[source.name]

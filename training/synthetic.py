@@ -300,8 +300,9 @@ def _photograph(
     if camera.field_share:
         out[away > camera.field_share] = camera.surround
     out = cv2.GaussianBlur(out.astype(np.float32), (0, 0), max(camera.blur, 0.1))
-    out += camera.noise * random.standard_normal(out.shape, np.float32)
+    out = out + np.float32(camera.noise) * random.standard_normal(out.shape, np.float32)
     if camera.field_share:
         outside = away > camera.field_share + 0.01
         out[outside] = np.minimum(out[outside], camera.surround + 3)
-    return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+    picture: np.ndarray = np.clip(out + 0.5, 0, 255).astype(np.uint8)
+    return picture

@@ -67,7 +67,8 @@ def measure_preset(
     chosen = (preset.mixed_precision and accelerator.bf16,) if precisions is None else precisions
     rows = []
     for name, views, diameters in zip(NETWORKS, (whole, roi), (None, preset.roi_diameters), strict=True):
-        config = getattr(preset, name)
+        config = getattr(preset, name)  # of several members each is trained by itself
+        config = dataclasses.replace(config, network=dataclasses.replace(config.network, members=1))
         stream = functools.partial(_endless, views, config, weights_of(preset, config), diameters, distribution)
         for mixed in chosen:
             keras.utils.set_random_seed(preset.seed)
@@ -138,8 +139,11 @@ def _measure(
             for _batch in itertools.islice(queue, steps):
                 pass
             made.append(time.perf_counter() - started)
-    rates = [steps * batch_size / statistics.median(each) for each in (alone, served, made)]
+    rates = {
+        name: steps * batch_size / statistics.median(each)
+        for name, each in (("alone", alone), ("served", served), ("made", made))
+    }
     ratios = [with_samples / without for with_samples, without in zip(served, alone, strict=True)]
     device = f"{accelerator.count} × {accelerator.name}, {accelerator.backend}"
     precision = "bf16" if mixed and accelerator.bf16 else "f32"
-    return Throughput(name, device, precision, batch_size, *rates, cost=statistics.median(ratios) - 1)
+    return Throughput(name, device, precision, batch_size, cost=statistics.median(ratios) - 1, **rates)

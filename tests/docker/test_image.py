@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+import tomllib
 import urllib.request
 
 import pytest
@@ -104,11 +105,12 @@ def test_tensorflow_answers_in_the_image_that_has_it(image: str):
     assert "by tensorflow" in printed
 
 
-def test_it_says_who_made_it_and_how_to_stop_it(image: str, either: str):
+def test_it_says_who_made_it_and_how_to_stop_it(either: str):
     (found,) = json.loads(docker("image", "inspect", either))
     labels = found["Config"]["Labels"]
     assert labels["org.opencontainers.image.title"] == "CupDisc"
-    assert labels["org.opencontainers.image.version"] == "0.1.0"
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert labels["org.opencontainers.image.version"] == project["version"]
     assert found["Config"]["User"] == "10001:10001"
     assert found["Config"]["StopSignal"] == "SIGTERM"
 

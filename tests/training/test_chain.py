@@ -18,6 +18,7 @@ from training.metrics import dice
 from training.sources.folder import read_source
 
 NEW = 10
+pytestmark = pytest.mark.timeout(900)  # the first one waits for the chain, which a busy machine draws out
 
 
 def run(*arguments: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from sklearn.model_selection import train_test_split
 
 from model.errors import InvalidConfiguration
 from tests.drawn import draw_fundus
@@ -145,7 +146,7 @@ def test_image_and_mask_move_together_and_black_comes_in():
 
 
 def test_a_quarter_is_drawn_for_the_test_and_never_trains(data: Path, tiny: Paper):
-    parts = split(tiny, data)
+    parts, generator = split(tiny, data), np.random.RandomState(42)
     assert {name: (len(training), len(test)) for name, (training, test) in parts.items()} == {
         "few": (3, 1),
         "many": (6, 2),
@@ -157,6 +158,10 @@ def test_a_quarter_is_drawn_for_the_test_and_never_trains(data: Path, tiny: Pape
     too_few = dataclasses.replace(tiny, sources=(dataclasses.replace(tiny.sources[1], ids="eye[01]"),))
     with pytest.raises(InvalidConfiguration, match="2 photographs"):
         split(too_few, data)
+    for name, ids in (("few", range(4)), ("many", range(8))):  # the original's way to draw, one source after the other
+        names = [f"eye{number}" for number in ids]
+        draw = train_test_split(names, test_size=0.25, random_state=generator)
+        assert [[each.id for each in part] for part in parts[name]] == draw
     fewer = split(dataclasses.replace(tiny, photographs=5), data)
     assert sum(len(part) for part in fewer["many"]) == 5
 
