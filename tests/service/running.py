@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-PATIENCE_S = 60
+PATIENCE_S = 180
 
 
 class Running:

@@ -7,7 +7,7 @@ import pytest
 from model.artefact import Manifest
 from model.errors import InvalidConfiguration
 from tests.versions import manifest
-from training.config import Preset, SourceConfig, preset_from_dict
+from training.config import Preset, leave_out_sources, preset_from_dict
 from training.judging import ALL, HELD_OUT, LEFT_OUT, NEVER_SEEN, UNSURE, choose, preset_of
 from training.sources.example import Example
 from training.sources.folder import DiscEllipse
@@ -46,8 +46,7 @@ def test_a_source_that_it_never_saw_judges_with_all_its_photographs():
 
 
 def test_a_left_out_source_is_named_so():
-    left_out = preset(a=2)
-    left_out = preset_from_dict({**left_out.as_dict(), "sources": [SourceConfig("a", left_out=True).__dict__]})
+    left_out = leave_out_sources(preset(a=2, b=2), ("a",))
     assert judged(manifest(), left_out, {"a": split(left_out=True)}) == {"a": (LEFT_OUT, "abcde")}
 
 
