@@ -221,7 +221,8 @@ class Segmenter:
         for each in photographs:
             photograph = each if isinstance(each, Decoded) else Decoded(each, "")
             # the disc is looked for on a smaller picture, in whose pixels frames are until they are enlarged
-            small, times = retina.halved(photograph.pixels, HALVED_SIDES * size)
+            height, width = (length // photograph.reduction for length in photograph.shape)
+            small, times = retina.halved(photograph.pixels[:height, :width], HALVED_SIDES * size)
             times *= photograph.reduction
             field = retina.field_of_view(small)
             height, width = small.shape[:2]

@@ -39,9 +39,12 @@ def _binary(description: str = "") -> dict[str, Any]:
     return {"type": "string", "format": "binary", **({"description": description} if description else {})}
 
 
-def _form(field: str, description: str) -> dict[str, Any]:
+def _form(field: str, description: str, kinds: tuple[str, ...]) -> dict[str, Any]:
     properties = {field: _binary(description)}
-    return {"schema": {"type": "object", "required": [field], "properties": properties}}
+    return {
+        "schema": {"type": "object", "required": [field], "properties": properties},
+        "encoding": {field: {"contentType": ", ".join(kinds)}},
+    }
 
 
 def _picture(media_type: str, what: str) -> dict[str, Any]:
@@ -67,7 +70,7 @@ SEGMENT: dict[str, Any] = {
         "requestBody": {
             "required": True,
             "content": {
-                uploads.FORM: _form("image", "The photograph."),
+                uploads.FORM: _form("image", "The photograph.", uploads.IMAGE_TYPES),
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/NamedPhotograph"},
                     "examples": examples.NAMED,
@@ -131,7 +134,9 @@ MEASURE: dict[str, Any] = {
                     "examples": examples.OUTLINES,
                 },
                 uploads.FORM: _form(
-                    "mask", "A grey or palette PNG: 0 background, 1 rim, 2 cup, as `render=mask` gives."
+                    "mask",
+                    "A grey or palette PNG: 0 background, 1 rim, 2 cup, as `render=mask` gives.",
+                    ("image/png",),
                 ),
                 "image/png": {"schema": _binary("The same PNG as the body itself.")},
             },

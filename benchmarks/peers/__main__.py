@@ -44,6 +44,7 @@ PHOTOGRAPHS = 10
 # answers are equal from this mean Dice on, and up to this mean difference of the ratio. In table (a) the peers compute
 # in f32 on the whole photograph, CupDisc in the precision of its choice on a reduced one; in table (b) all do the same
 DICE, RATIO = {"a": 0.995, "b": 0.9999}, 0.005
+TRIES = 3  # for a server to start: PyTriton gives its second instance one second, which a busy machine may exceed
 PORT, PEER_PORT = 18800, 18810  # and the two above, of which MLServer wants its own
 
 
@@ -118,25 +119,36 @@ def running(peer: Peer, table: str, port: int, cannot: str, patience_s: float) -
         raise RuntimeError(cannot)
     workers = 1 if table == "a" else len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="cupdisc-peer-") as scratch:
-        folder = environments.ROOT / peer.environment
+        folder, log = environments.ROOT / peer.environment, Path(scratch) / "log"
         command = peer.command(folder, port, workers, Path(scratch))
-        began = time.monotonic()
-        server = Server(command, Path(scratch), Path(scratch) / "log", servers.variables(peer, table, port, workers))
+        photograph = next(varied(1))
+        tries, began = 0, time.monotonic()
+        server = None
         try:
-            photograph = next(varied(1))
             while True:
+                if server is None or server.process.poll() is not None:
+                    if tries == TRIES:
+                        raise RuntimeError(f"does not start here: {' / '.join(last_words(log))}")
+                    tries, began = tries + 1, time.monotonic()
+                    if server:
+                        server.stop()
+                    server = Server(command, Path(scratch), log, servers.variables(peer, table, port, workers))
                 try:
                     ask(peer, port, photograph)
                     break
                 except (httpx2.HTTPError, ValueError, KeyError) as error:
-                    over = time.monotonic() - began > patience_s or server.process.poll() is not None
-                    if over:
-                        last = (Path(scratch) / "log").read_text(errors="replace").strip().splitlines()[-3:]
-                        raise RuntimeError(f"does not start here: {error!r}; {' / '.join(last)}") from error
+                    if time.monotonic() - began > patience_s:
+                        raise RuntimeError(f"does not answer: {error!r}; {' / '.join(last_words(log))}") from error
                     time.sleep(0.2)
             yield server, time.monotonic() - began
         finally:
-            server.stop()
+            if server:
+                server.stop()
+
+
+def last_words(log: Path) -> list[str]:
+    """What a server wrote last."""
+    return log.read_text(errors="replace").strip().splitlines()[-3:]
 
 
 def ask(peer: Peer, port: int, photograph: bytes) -> Answer:

@@ -1,0 +1,168 @@
+"""Hours of a busy service in half an hour: 80 % of what it can do, and another version every minute.
+
+    python -m benchmarks.soak
+
+Nothing but 200 may come back, each version must have answered, and memory must stay flat.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import load
+from benchmarks.first_answer import cpu_name
+from benchmarks.load import Report, quantile
+from benchmarks.photographs import varied
+from benchmarks.serving import Service, serving
+from model import artefact
+from model.local_registry import LocalRegistry
+from model.registry import open_registry
+
+RESULTS = Path(__file__).parent / "results"
+PHOTOGRAPHS = 20
+CLIENTS = 32  # connections, of which a few are in use at a time
+FINDS_LIMIT_S = 15.0
+LOOKS_S = 2.0  # between two looks at memory
+MOST_GROWTH = 0.05  # of the memory, from the second quarter to the last; and
+LEAST_GROWTH_MIB = 16.0  # below it, it is noise
+
+
+@dataclass
+class Watched:
+    """What was seen beside the answers."""
+
+    memory_mib: list[float] = field(default_factory=list)
+    swaps: int = 0
+
+    @property
+    def growth_mib(self) -> float:
+        """Median of the last quarter's memory over that of the second."""
+        quarter = max(1, len(self.memory_mib) // 4)
+        return statistics.median(self.memory_mib[-quarter:]) - self.early_mib
+
+    @property
+    def early_mib(self) -> float:
+        """Median of the second quarter: by then both versions have answered."""
+        quarter = max(1, len(self.memory_mib) // 4)
+        return statistics.median(self.memory_mib[quarter : 2 * quarter])
+
+    @property
+    def grew(self) -> bool:
+        """More than noise."""
+        return self.growth_mib > max(LEAST_GROWTH_MIB, MOST_GROWTH * self.early_mib)
+
+
+def main() -> None:
+    """Soak, print and keep the report; exit code 1 where something went wrong."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--load", type=float, default=0.8, help="share of the measured limit")
+    parser.add_argument("--swap-every", type=float, default=60.0, help="seconds from one version to the next")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
+    options = parser.parse_args()
+    photographs = list(varied(PHOTOGRAPHS))
+    with tempfile.TemporaryDirectory() as folder:
+        registry = two_versions(Path(folder))
+        with serving(registry=registry, poll_interval_s=1, log_level="error") as service:
+            limit = asyncio.run(load.run(service.url, photographs, 4, FINDS_LIMIT_S)).rate
+            before = service.figures()
+            with watched(service, LocalRegistry(registry), options.swap_every) as seen:
+                wanted = load.run(service.url, photographs, CLIENTS, options.minutes * 60, rate=options.load * limit)
+                report = asyncio.run(wanted)
+            answered = by_version(before, service.figures())
+    text = told(report, seen, limit, options.load, answered)
+    print(text)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / f"{datetime.now(UTC):%Y-%m-%d}-soak.md").write_text(text, encoding="utf-8")
+    wrong = [f"{count} × {outcome}" for outcome, count in report.outcomes.items() if outcome != "200"]
+    if len([count for count in answered.values() if count]) < 2:
+        wrong.append("a version has not answered")
+    if seen.grew:
+        wrong.append(f"memory grew by {seen.growth_mib:.0f} MiB")
+    if wrong:
+        sys.exit(", ".join(wrong))
+
+
+def two_versions(folder: Path) -> Path:
+    """A registry with the bundled version under two names, the first in production."""
+    bundled = open_registry("bundled").open("production")
+    registry = LocalRegistry(folder / "registry")
+    year, month, number = bundled.manifest.version.split(".")
+    for counter in (0, 1):
+        version = f"{year}.{month}.{int(number) + counter}"
+        staged = shutil.copytree(bundled.folder, folder / version)
+        artefact.write(staged, dataclasses.replace(bundled.manifest, version=version))
+        registry.publish(staged, alias=None if counter else "production")
+    return folder / "registry"
+
+
+@contextmanager
+def watched(service: Service, registry: LocalRegistry, swap_every_s: float) -> Iterator[Watched]:
+    """Meanwhile, in a thread: look at memory, and let production be each version in turn."""
+    seen, stop = Watched(), threading.Event()
+
+    def watch() -> None:
+        began = time.monotonic()
+        while not stop.wait(LOOKS_S):
+            seen.memory_mib.append(service.memory_mib())
+            if time.monotonic() - began >= (seen.swaps + 1) * swap_every_s:
+                now = registry.resolve("production")
+                (other,) = set(registry.versions()) - {now}
+                registry.set_alias("production", other, expected=now)
+                seen.swaps += 1
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+def by_version(before: dict[str, float], after: dict[str, float]) -> dict[str, int]:
+    """Photographs that each version has answered meanwhile."""
+    found: dict[str, int] = {}
+    for name, value in after.items():
+        if name.startswith("cupdisc_answers_total"):
+            version = name.partition('version="')[2].partition('"')[0]
+            found[version] = found.get(version, 0) + round(value - before.get(name, 0.0))
+    return found
+
+
+def told(report: Report, seen: Watched, limit: float, share: float, answered: dict[str, int]) -> str:
+    """The report, as Markdown."""
+    took = report.took_ms()
+    machine = f"{os.cpu_count()} cores, {cpu_name()}; load average at the end {os.getloadavg()[0]:.1f}"
+    outcomes = ", ".join(f"{count} × {outcome}" for outcome, count in sorted(report.outcomes.items()))
+    versions = ", ".join(f"{count} × {version}" for version, count in sorted(answered.items()))
+    rows = {
+        "time": f"{report.seconds / 60:.1f} minutes",
+        "limit, measured before": f"{limit:.1f} photographs per s",
+        f"sent, {share:.0%} of it": f"{len(report.samples) / report.seconds:.1f} per s",
+        "outcomes": outcomes,
+        "another version in production": f"{seen.swaps} times",
+        "answered by": versions,
+        "p50, p99, longest": ", ".join(
+            f"{value:.0f} ms" for value in (quantile(took, 0.5), quantile(took, 0.99), max(took))
+        ),
+        "resident memory, second quarter → last": f"{seen.early_mib:.0f} MiB, {seen.growth_mib:+.1f} MiB",
+    }
+    head = f"# Soak, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n{machine}.\n\n| what | figure |\n|---|---|\n"
+    return head + "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+
+
+if __name__ == "__main__":
+    main()
