@@ -13,7 +13,7 @@ LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproje
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make requirements"
 EXTRAS := --extra jax --extra parquet --extra signing --extra tracing# all but tpu, whose TensorFlow is another one
 
-.PHONY: install serve test check train bench bench-training docs requirements image compose-images test-image sbom clean
+.PHONY: install serve test check train bench bench-training docs requirements image compose-images test-image sbom clean fuzz soak licences audit
 
 install: .venv/installed  ## the virtual environment with everything, from the pinned and hashed requirements
 
@@ -48,8 +48,8 @@ train: install  ## the bundled version from scratch into runs/registry; goes on 
 	$(BIN)/cupdisc-train train $(PRESET) --out $(RUN)
 	$(BIN)/cupdisc-train publish $(RUN) --registry runs/registry --alias production $(patsubst %,--left-out %,$(wildcard training/left_out/*.csv))
 
-bench: install  ## measurements, as Markdown
-	$(BIN)/python -m benchmarks.first_answer
+bench: install  ## how fast, how many, how soon, how much memory, under too much load: one Markdown in benchmarks/results/
+	$(BIN)/python -m benchmarks
 
 bench-training: install  ## images per second of training, alone and with its samples, into benchmarks/results/
 	$(BIN)/python -m benchmarks.training_throughput
@@ -59,6 +59,18 @@ bench-bulk: install  ## `cupdisc segment` over 500 photographs beside bare decod
 
 bench-peers: install  ## CupDisc beside six other servers, into benchmarks/results/; environments in $$CUPDISC_PEERS or /tmp
 	$(BIN)/python -m benchmarks.peers
+
+fuzz: install  ## 2,000 generated requests and 5,000 damaged photographs, into benchmarks/results/
+	$(BIN)/python -m benchmarks.fuzz
+
+soak: install  ## half an hour at 80 % of the limit, another version every minute, into benchmarks/results/
+	$(BIN)/python -m benchmarks.soak
+
+licences: install  ## of every package
+	$(BIN)/pip-licenses --format=markdown --order=license --with-urls
+
+audit: install  ## known faults of the packages that the service needs; fails where PyPI's advisories cannot be reached
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/service.txt
 
 docs: install  ## the documentation site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks import cold_start, growth, limit, networks, overload
-from benchmarks.first_answer import cpu_name
+from benchmarks.machine import cpu_name
 from model import engines
 from model.engines import usable_cores
 

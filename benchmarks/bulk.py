@@ -1,7 +1,8 @@
 """`cupdisc segment` over 500 whole photographs, beside the least that any program would have to do with them.
 
-That least is: on every core a process that reads a file, lets Pillow decode it at the same reduced scale, and calls the
-locator and the segmenter once each on ready inputs; nothing else. Both take turns. Prints Markdown.
+That least is: read a file, let Pillow decode it at the same reduced scale, call the locator and the segmenter once each on
+ready inputs; nothing else. It is taken in two ways: in one loop, where the networks have all cores and decoding has one;
+and in as many processes as there are cores. All take turns. Prints Markdown.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.first_answer import cpu_name
+from benchmarks.machine import cpu_name
 from benchmarks.photographs import WIDTHS, varied
 from model import engines
 from model.engines import usable_cores
@@ -60,9 +61,10 @@ def main() -> None:
         for number, content in enumerate(varied(options.photographs)):
             (eyes / f"{number:05}.jpg").write_bytes(content)
         size = sum(file.stat().st_size for file in eyes.iterdir()) / options.photographs / 1e6
-        limits, ways = [], {name: [] for name in WAYS}
+        loops, limits, ways = [], [], {name: [] for name in WAYS}
         for number in range(options.rounds):  # side by side: the machine's mood is the same for all
-            limits.append(bare(eyes))
+            loops.append(bare(eyes, processes=1))
+            limits.append(bare(eyes, processes=usable_cores()))
             for name, (masks, overlays) in WAYS.items():
                 if number == 0 or name == "table alone":
                     ways[name].append(bulk(eyes, Path(scratch) / "out", masks, overlays))
@@ -74,20 +76,24 @@ def main() -> None:
         f"{options.photographs} JPEGs, {min(WIDTHS)} to {max(WIDTHS)} pixels wide, {size:.1f} MB each; median of "
         f"{options.rounds} rounds, pictures once.\n"
     )
-    print("| what | photographs per s, all cores at work | ÷ the limit beside it | from start to end of the command |")
-    print("|---|---|---|---|")
-    told("bare decoding + bare networks, the limit", limits, limits)
+    print("| what | photographs per s, at work | ÷ the loop | ÷ the processes | from start to end of the command |")
+    print("|---|---|---|---|---|")
+    told("bare decoding + bare networks, one loop", loops, loops, limits)
+    told("bare decoding + bare networks, a process for each core", limits, loops, limits)
     for name, timings in ways.items():
-        told(f"cupdisc segment, {name}", timings, limits)
+        told(f"cupdisc segment, {name}", timings, loops, limits)
 
 
-def told(name: str, timings: list[Timing], limits: list[Timing]) -> None:
-    """A row."""
-    share = statistics.median(one.working / limit.working for one, limit in zip(timings, limits, strict=False))
+def told(name: str, timings: list[Timing], *limits: list[Timing]) -> None:
+    """A row; the shares are medians over the rounds."""
+    shares = [
+        statistics.median(one.working / other.working for one, other in zip(timings, limit, strict=False))
+        for limit in limits
+    ]
     working, whole = (
         statistics.median(values) for values in zip(*((t.working, t.whole) for t in timings), strict=True)
     )
-    print(f"| {name} | {working:.1f} | {share:.2f} | {whole:.1f} |", flush=True)
+    print(f"| {name} | {working:.1f} | {' | '.join(f'{one:.2f}' for one in shares)} | {whole:.1f} |", flush=True)
 
 
 def bulk(eyes: Path, out: Path, masks: bool, overlays: bool) -> Timing:
@@ -111,14 +117,16 @@ def bulk(eyes: Path, out: Path, masks: bool, overlays: bool) -> Timing:
     return Timing(working, len(moments) / whole)
 
 
-def bare(eyes: Path) -> Timing:
-    """The limit, with as many processes as cores, begun together once all are ready."""
+def bare(eyes: Path, processes: int) -> Timing:
+    """The limit, by processes that share the cores and begin together once all are ready."""
     files = sorted(eyes.iterdir())
-    cores = usable_cores()
+    threads = usable_cores() // processes
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(cores + 1)
+    barrier = context.Barrier(processes + 1)
     began = time.perf_counter()
-    crew = [context.Process(target=least, args=(files[core::cores], barrier)) for core in range(cores)]
+    crew = [
+        context.Process(target=least, args=(files[number::processes], threads, barrier)) for number in range(processes)
+    ]
     for process in crew:
         process.start()
     barrier.wait()
@@ -130,11 +138,11 @@ def bare(eyes: Path) -> Timing:
     return Timing(len(files) / (ended - ready), len(files) / (ended - began))
 
 
-def least(files: list[Path], barrier: Barrier) -> None:
+def least(files: list[Path], threads: int, barrier: Barrier) -> None:
     """What no program can do without."""
     artefact = open_registry("bundled").open("production")
-    smallest = Segmenter(artefact, threads=1).smallest_side
-    networks = [engines.load(path, threads=1) for path in (artefact.locator, artefact.segmenter)]
+    smallest = Segmenter(artefact).smallest_side
+    networks = [engines.load(path, threads=threads) for path in (artefact.locator, artefact.segmenter)]
     entries = (artefact.manifest.locator, artefact.manifest.segmenter)
     inputs = [np.zeros((1, entry.input_size, entry.input_size, 3), np.float32) for entry in entries]
     for network, ready in zip(networks, inputs, strict=True):

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import httpx2
 
-from benchmarks.first_answer import cpu_name
+from benchmarks.machine import cpu_name
 from benchmarks.mutants import Mutant, mutants
 from benchmarks.serving import Service, serving
 from service.keys import Key, KeyFile, digest, new_key, write

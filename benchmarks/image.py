@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.first_answer import EXAMPLE, cpu_name
+from benchmarks.machine import cpu_name
+from benchmarks.photographs import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
 LOCKED_UP = ["--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]  # noqa: S108

@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.first_answer import cpu_name
 from benchmarks.load import Report, quantile
+from benchmarks.machine import cpu_name
 from benchmarks.photographs import varied
 from benchmarks.serving import Service, serving
 from model import artefact

@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import dataclasses
 import sys
 
-from benchmarks.first_answer import cpu_name
+from benchmarks.machine import cpu_name
 from model.errors import InvalidConfiguration
 from training.accelerator import choose
 from training.cache import Cache

@@ -24,6 +24,7 @@ NOT_RUN = ("**Not run here", "**In a container")  # README's is run by tests/doc
 PRINTS = "prints"
 SERVES = re.compile(r"(make serve|.*\bcupdisc serve\b(?! *\|\|)[^|]*)")
 ADDRESS = "127.0.0.1:8000"
+STORAGE_PORT = "4443"
 ANYTHING = "…"
 PATIENCE_S = 240
 VARYING = {"timings_ms", "engine", "precision"}  # of an answer: they depend on the machine
@@ -78,7 +79,7 @@ class Desk:
                 (environment / path.name).symlink_to(path)
         for stamp in ("serves", "installed"):
             (environment / stamp).touch()  # newer than the requirements: `make` installs nothing while tests run
-        self.port = free_port()
+        self.port, self.storage_port = free_port(), free_port()
         self.printed = ""
         self._service: subprocess.Popen[bytes] | None = None
 
@@ -92,7 +93,7 @@ class Desk:
         if block.title and block.title != PRINTS:
             path = self.folder / block.title
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text, encoding="utf-8")
+            path.write_text(self._adapted(block.text), encoding="utf-8")
         elif block.language == "json" and self.printed:
             differences = list(differ(json.loads(block.text), json.loads(self.printed)))
             assert not differences, f"{place}: {'; '.join(differences)}"
@@ -151,7 +152,7 @@ class Desk:
         """The block for a free port of this machine; nothing else of it is changed."""
         if "--port" not in text:
             text = re.sub(r"\bcupdisc serve\b", f"cupdisc serve --port {self.port}", text)
-        return text.replace(ADDRESS, f"127.0.0.1:{self.port}")
+        return text.replace(ADDRESS, f"127.0.0.1:{self.port}").replace(STORAGE_PORT, str(self.storage_port))
 
     def _environment(self) -> dict[str, str]:
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "NO_COLOR": "1", "COLUMNS": "160"}
@@ -171,6 +172,9 @@ def desk(folder: Path) -> Iterator[Desk]:
         yield made
     finally:
         made.close()
+        for file in folder.glob("*.pid"):  # what a page left running
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGTERM)
 
 
 def differ(promised: Any, given: Any, where: str = "") -> Iterator[str]:

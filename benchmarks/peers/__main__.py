@@ -32,7 +32,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from benchmarks import load
-from benchmarks.first_answer import cpu_name
+from benchmarks.machine import cpu_name
 from benchmarks.peers import environments, servers
 from benchmarks.peers.processes import Server, adopt
 from benchmarks.peers.servers import PEERS, Answer, Peer
