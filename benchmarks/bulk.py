@@ -1,8 +1,8 @@
 """`cupdisc segment` over 500 whole photographs, beside the least that any program would have to do with them.
 
-That least is: read a file, let Pillow decode it at the same reduced scale, call the locator and the segmenter once each on
-ready inputs; nothing else. It is taken in two ways: in one loop, where the networks have all cores and decoding has one;
-and in as many processes as there are cores. All take turns. Prints Markdown.
+That least is: read a file, let Pillow decode it at the same reduced scale, call the locator and the segmenter once each
+on ready inputs; nothing else. It is taken in two ways: in one loop, where the networks have all cores and decoding has
+one; and in as many processes as there are cores. All take turns. Prints Markdown.
 """
 
 import argparse

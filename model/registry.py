@@ -28,10 +28,17 @@ def open_registry(location: str, copies: Path = COPIES, patience: Patience = PAT
     if location.startswith(SCHEME):
         bucket = Bucket(location, patience)
         own = hashlib.sha256(str(bucket).encode()).hexdigest()[:16]
-        return CloudRegistry(bucket, copies.expanduser() / own)
+        return CloudRegistry(bucket, _home(copies) / own)
     if not location or "://" in location:
         raise InvalidConfiguration(f"registry={location!r}: must be a folder, gs://bucket/prefix or bundled")
     folder = Path(location)
     if folder.exists() and not folder.is_dir():
         raise InvalidConfiguration(f"registry={location!r}: not a folder")
     return LocalRegistry(folder)
+
+
+def _home(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise InvalidConfiguration(f"cache={str(folder)!r}: there is no home folder; name another") from None

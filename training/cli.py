@@ -246,7 +246,7 @@ def publish(
     )
     evidence = [result for path in left_out or () for result in read_csv(path)]
     published = publish_run(trained, facts, target, alias, console, evidence, margin, force)
-    console.print(f"published: {published.folder}")
+    console.print(f"published: {published.manifest.version} in {target}")
 
 
 @app.command()
