@@ -78,7 +78,7 @@ def main() -> None:
         key, keys = new_key(), Path(folder) / "keys.json"
         both = frozenset({"segment", "admin"})
         write(keys, KeyFile(keys=(Key(name="fuzz", scopes=both, sha256=digest(key)),)))  # type: ignore[arg-type]
-        with serving(keys=keys, log_level="error") as service:
+        with serving(keys=keys, wrong_keys="", log_level="error") as service:
             requests = generated(service, key, options.requests, options.seed, Path(folder))
             photographs = damaged(service, key, mutants(options.photographs, options.seed), options.longest)
             alive = urllib.request.urlopen(f"{service.url}/health/ready").status == 200

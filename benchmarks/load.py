@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import itertools
 import re
-import statistics
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +29,6 @@ class Sample:
     began_s: float
     took_s: float
     outcome: str  # the status, or the name of the exception
-    server_s: float | None  # as the answer's `Server-Timing` says
     retry_after: str | None
 
 
@@ -105,18 +103,16 @@ class _Line:
     async def send(self, body: bytes) -> Sample:
         """One request, the answer read whole."""
         began = time.perf_counter()
-        server_s = retry_after = None
+        retry_after = None
         try:
             async with asyncio.timeout(GIVES_UP_S):
                 outcome, head = await self._exchange(body)
-            timing = re.search(rb"\r\nserver-timing:[^\r]*total;dur=([0-9.]+)", head, re.IGNORECASE)
-            server_s = float(timing[1]) / 1000 if timing else None
             asked = re.search(rb"\r\nretry-after: *([^\r]*)", head, re.IGNORECASE)
             retry_after = asked[1].decode("latin-1") if asked else None
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             outcome = type(error).__name__
             self.close()
-        return Sample(began, time.perf_counter() - began, outcome, server_s, retry_after)
+        return Sample(began, time.perf_counter() - began, outcome, retry_after)
 
     async def _exchange(self, body: bytes) -> tuple[str, bytes]:
         if self._streams is None:
@@ -190,7 +186,7 @@ async def run(
                 if idle:
                     tasks.create_task(one(idle.pop()))
                 else:
-                    samples.append(Sample(time.perf_counter(), 0.0, "no client free", None, None))
+                    samples.append(Sample(time.perf_counter(), 0.0, "no client free", None))
     finally:
         for line in lines:
             line.close()
@@ -212,9 +208,6 @@ def main() -> None:
     wanted = run(options.url, bodies, options.clients, options.seconds, path=options.path, rate=options.rate)
     report = asyncio.run(wanted)
     print(f"{HEAD}\n{report.row()}")
-    by_server = [each.server_s * 1000 for each in report.samples if each.server_s is not None]
-    if by_server:
-        print(f"\nmedian by the service's own clock: {statistics.median(by_server):.1f} ms")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ Laterality = Literal["right", "left", "unknown"]  # which eye of the person
 SMALLEST_BOUNDARY = 8  # pixels of boundary below which an ellipse has no meaning
 RAYS = 360  # along which the rim is measured, half a degree off the sectors' borders
 RAY_STEP = 0.5  # pixels; less than the slope of an interpolated edge
+LONGEST_SIDE = 30_000  # pixels of a region that is measured as it is
 RAY_SAMPLES = 4096  # at most; a disc more than 4000 pixels across is measured in longer steps
-RAY_STRIDE = 8  # samples, in the coarse search for the edge
-RAY_WINDOW = 32  # samples, in the fine one
 
 # Sectors of Garway-Heath et al. 2000 (Ophthalmology 107, 1809-1815) with the borders that OCT devices draw: degrees
 # from the temporal side upwards, against the picture's horizontal, not against the line from disc to fovea.
@@ -176,69 +175,28 @@ def rim_widths(mask: np.ndarray, laterality: Laterality = "unknown") -> tuple[Ri
 def _reach(inside: np.ndarray, x: float, y: float, degrees: np.ndarray) -> np.ndarray:
     """How far it is from (x, y) to the region's outermost edge, per ray, in pixels; 0 where a ray does not meet it.
 
-    The edge is where the mask, interpolated between pixel centres, falls to a half: no staircase. Only the samples
-    around the place where a ray leaves the region for good are interpolated, a thirtieth of all.
+    The edge is where the mask, interpolated between pixel centres, falls to a half: no staircase.
     """
-    longest = float(np.hypot(*inside.shape))
+    height, width = inside.shape
+    if max(height, width) > LONGEST_SIDE:  # a strip, no disc of any eye: OpenCV takes no longer sides
+        times = -(-max(height, width) // LONGEST_SIDE)
+        small = cv2.resize(inside.astype(np.uint8), (-(-width // times), -(-height // times)))
+        return _reach(small.astype(bool), x / times, y / times, degrees) * times
+    longest = float(np.hypot(max(x, width - x), max(y, height - y)))
     step = max(RAY_STEP, longest / RAY_SAMPLES)
-    count = int(np.ceil(longest / step)) + 2
-    angles = np.deg2rad(degrees)[:, None]
-    cosines, sines = np.cos(angles), np.sin(angles)
-
-    def search(rays: np.ndarray, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of some rays: whether they meet the region at some of their (rays, n) samples, and where they leave it."""
-        radii = step * samples
-        values = _interpolate(inside, x + radii * cosines[rays] - 0.5, y + radii * -sines[rays] - 0.5)
-        within = values[:, :-1] >= 0.5
-        last = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
-        row = np.arange(len(rays))
-        here, beyond = values[row, last], values[row, last + 1]
-        share = (here - 0.5) / np.maximum(here - beyond, 1e-9)
-        return np.asarray(within.any(axis=1)), radii[row, last] + step * share
-
-    far = _last_near(inside, x, y, cosines, sines, step, count)
-    meeting = np.flatnonzero(far >= 0)
-    reach = np.zeros(len(degrees))
-    window = np.maximum(far[meeting, None] + 1 + np.arange(-RAY_WINDOW, 1), 0)
-    found, edge = search(meeting, window)
-    reach[meeting[found]] = edge[found]
-    again = meeting[~found]  # the ray only passes near the region where it comes near it last
-    if again.size:
-        found, edge = search(again, np.broadcast_to(np.arange(count + 1), (again.size, count + 1)))
-        reach[again[found]] = edge[found]
+    radii = np.arange(0, longest + 2 * step, step, dtype=np.float32)
+    angles = np.deg2rad(degrees).astype(np.float32)[:, None]
+    columns, rows = radii * np.cos(angles), radii * -np.sin(angles)
+    columns += np.float32(x - 0.5)
+    rows += np.float32(y - 0.5)
+    values = cv2.remap(inside.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderValue=0)
+    within = values >= 0.5
+    last = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
+    rays = np.arange(len(degrees))
+    here, beyond = values[rays, last], values[rays, np.minimum(last + 1, radii.size - 1)]
+    share = (here - 0.5) / np.maximum(here - beyond, 1e-9)
+    reach: np.ndarray = np.where(within.any(axis=1), radii[last] + step * share, 0.0)
     return reach
-
-
-def _last_near(
-    inside: np.ndarray, x: float, y: float, cosines: np.ndarray, sines: np.ndarray, step: float, count: int
-) -> np.ndarray:
-    """The last of `count` samples of each ray that can lie in the region, or one a little later; -1 for none.
-
-    Looked for in strides on a region made as much thicker, so that no stride can pass over it.
-    """
-    margin = int(np.ceil(step * RAY_STRIDE / 2)) + 2
-    around = cv2.copyMakeBorder(inside.view(np.uint8), margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
-    thick = cv2.dilate(around, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8), borderValue=0)
-    radii = step * RAY_STRIDE * np.arange(-(-count // RAY_STRIDE) + 1, dtype=np.float32)
-    columns = np.clip(x + margin + radii * cosines.astype(np.float32), 0, thick.shape[1] - 1).astype(np.intp)
-    rows = np.clip(y + margin - radii * sines.astype(np.float32), 0, thick.shape[0] - 1).astype(np.intp)
-    outside = (radii > float(np.hypot(*inside.shape)) + margin)[None]
-    near = (thick[rows, columns] > 0) & ~outside
-    last = radii.size - 1 - np.argmax(near[:, ::-1], axis=1)
-    return np.where(near.any(axis=1), last * RAY_STRIDE + RAY_STRIDE // 2, -1)
-
-
-def _interpolate(inside: np.ndarray, columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The mask between its pixels, bilinear, in [0, 1]; 0 outside."""
-    padded = np.pad(inside, 1).astype(np.float32)
-    rows = np.clip(rows + 1, 0, padded.shape[0] - 1.001)
-    columns = np.clip(columns + 1, 0, padded.shape[1] - 1.001)
-    top, left = rows.astype(np.intp), columns.astype(np.intp)
-    down, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
-    upper = padded[top, left] * (1 - right) + padded[top, left + 1] * right
-    lower = padded[top + 1, left] * (1 - right) + padded[top + 1, left + 1] * right
-    value: np.ndarray = upper * (1 - down) + lower * down
-    return value
 
 
 def _check(mask: np.ndarray) -> None:

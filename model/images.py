@@ -45,6 +45,7 @@ TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANES, TIFF_TILE_WIDTH, TIFF_TILE_LENGTH = 25
 TIFF_STRUCTURE = range(254, 700)  # tags that describe the pixels; above them are profiles and other people's data
 TIFF_TEXT, TIFF_WHOLE_NUMBERS = 2, {1: "B", 3: "H", 4: "I", 16: "Q"}  # types of a field
 EXIF_ORIENTATION = 274
+UNLIKELY = bytes(73 * column % 256 for column in range(256))  # grey levels, as no scene has them side by side
 FEWER_ROWS = "the JPEG file holds fewer rows than its header says"
 TRANSPOSING = (5, 6, 7, 8)  # orientations that exchange width and height
 WITHOUT_WHITE = ("I", "F", "LAB")  # Pillow's modes of signed, 32-bit, float and L*a*b* samples
@@ -399,9 +400,8 @@ class _Jpeg(JpegImageFile):
 
     def _unlikely_row(self) -> Image.Image:
         """What no photograph shows in its last row."""
-        return Image.frombytes("L", (self.width, 1), bytes(73 * column % 256 for column in range(self.width))).convert(
-            self.mode
-        )
+        pattern = UNLIKELY * (self.width // len(UNLIKELY) + 1)
+        return Image.frombytes("L", (self.width, 1), pattern[: self.width]).convert(self.mode)
 
 
 class _Tiff(TiffImageFile):

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,7 @@ class Decoders:
         self._turns = threading.BoundedSemaphore(processes)
         self._idle: list[_Process] = []
         self._closed = False
+        weakref.finalize(self, _end_all, self._idle)  # whoever forgets to close leaves no process behind
 
     async def photograph(self, data: bytes, limits: Limits, smallest_side: int | None = None) -> Decoded:
         """As `decode`, without holding up the event loop."""
@@ -91,8 +93,7 @@ class Decoders:
     def close(self) -> None:
         """End the processes. One that is at work ends when it has answered."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().end()
+        _end_all(self._idle)
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,11 @@ class _Process:
         self.socket.close()
         self.process.kill()
         self.process.wait()
+
+
+def _end_all(processes: list[_Process]) -> None:
+    while processes:
+        processes.pop().end()
 
 
 def _start(memory_bytes: int, timeout_s: float) -> _Process:

@@ -72,15 +72,16 @@ def _compressed(counts: np.ndarray) -> str:
     """COCO's text of run lengths: from the third on the difference to the one before last, 5 bits a character."""
     values = counts.astype(np.int64)
     values[3:] -= counts[1:-2]
-    characters = []
-    for value in values.tolist():
-        more = True
-        while more:
-            low = value & 0x1F
-            value >>= 5
-            more = value != (-1 if low & 0x10 else 0)
-            characters.append(low | 0x20 if more else low)
-    return (np.array(characters, np.uint8) + 48).tobytes().decode("ascii")
+    characters, present = [], []
+    more = np.ones(values.shape, bool)
+    while more.any():
+        present.append(more)
+        low = values & 0x1F
+        values = values >> 5
+        more = more & (values != -((low >> 4) & 1))  # the highest bit that is written is the sign
+        characters.append(low | (more << 5))
+    written = np.array(characters, np.uint8).T[np.array(present, bool).T]
+    return (written + np.uint8(48)).tobytes().decode("ascii")
 
 
 def mask_rings(mask: np.ndarray | Patch) -> list[list[tuple[int, int]]]:

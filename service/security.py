@@ -44,7 +44,6 @@ ACCESS: tuple[tuple[str, re.Pattern[str], keys.Scope | None], ...] = (
     ("POST", re.compile(r"/v1/admin/refresh"), "admin"),
     ("GET", re.compile(r"/metrics"), "admin"),
 )
-WRONG_KEYS = parse("30/minute")  # from one address, before it is told to wait; a right key is never kept waiting
 BUSY_RETRY_S = 1
 ISSUER_RETRY_S = 10
 TOKEN_CHECKS = 4  # at the same time; one may wait for the issuer
@@ -115,7 +114,8 @@ class Admission:
             raise InvalidConfiguration("issuer: needs keys, the file that names the tokens' holders and their scopes")
         self._tokens = Tokens(settings.issuer, settings.audience) if settings.issuer else None
         self._token_checks = anyio.CapacityLimiter(TOKEN_CHECKS)
-        self._rate, self._concurrent = _rate(settings.rate), settings.concurrent
+        self._rate, self._concurrent = _rate("rate", settings.rate), settings.concurrent
+        self._wrong_keys = _rate("wrong_keys", settings.wrong_keys)
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._under_way: Counter[str] = Counter()
 
@@ -181,8 +181,9 @@ class Admission:
         return caller
 
     def _wrong_key(self, error: CupDiscError, address: str) -> _Refusal:
-        if not isinstance(error, KeyMissing) and not self._limiter.hit(WRONG_KEYS, "wrong keys", address):
-            headers = self._rate_headers(WRONG_KEYS, "wrong keys", address)
+        limit = None if isinstance(error, KeyMissing) else self._wrong_keys
+        if limit is not None and not self._limiter.hit(limit, "wrong keys", address):
+            headers = self._rate_headers(limit, "wrong keys", address)
             wait = {**headers, "Retry-After": headers["RateLimit-Reset"]}
             return _Refusal(RateExceeded("too many wrong keys from this address"), "wrong_keys", wait)
         bearer = 'Bearer realm="cupdisc"' + ("" if isinstance(error, KeyMissing) else ', error="invalid_token"')
@@ -303,11 +304,11 @@ def _head_bytes(scope: Scope) -> int:
     return pairs + len(scope["path"]) + len(scope["query_string"])
 
 
-def _rate(text: str) -> RateLimitItem | None:
+def _rate(name: str, text: str) -> RateLimitItem | None:
     try:
         return parse(text) if text else None
     except ValueError as error:
-        raise InvalidConfiguration(f"rate: {error}") from None
+        raise InvalidConfiguration(f"{name}: {error}") from None
 
 
 def _shown_secret(headers: Headers) -> str:

@@ -58,4 +58,5 @@ class Settings(BaseSettings):
     audience: str = ""  # that those tokens are made out to; needed with an issuer
     rate: str = ""  # requests that one caller may make, such as 600/minute; empty: as many as they like
     concurrent: int = Field(0, ge=0)  # requests that one caller may have under way; 0: any number
+    wrong_keys: str = "30/minute"  # tries with wrong keys from one address, before it has to wait; empty: any number
     cors_origins: str = ""  # of other sites whose pages may call, separated by commas; empty: none

@@ -185,9 +185,8 @@ class BucketShelf:
         with writing(path):
             if _sha256(partial) != path.stem:
                 partial.unlink()
-                raise InvalidCache(
-                    f"{self._bucket.uri(f'{source}/{name}')}: damaged; run `cupdisc-train prepare` again"
-                )
+                damaged = self._bucket.uri(f"{source}/{name}")
+                raise InvalidCache(f"{damaged}: damaged; delete it and run `cupdisc-train prepare` again")
             return partial.replace(path)
 
     def has(self, source: str, names: set[str]) -> bool:

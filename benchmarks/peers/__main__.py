@@ -132,7 +132,9 @@ def running(peer: Peer, table: str, port: int, cannot: str, patience_s: float) -
                     tries, began = tries + 1, time.monotonic()
                     if server:
                         server.stop()
-                    server = Server(command, Path(scratch), log, servers.variables(peer, table, port, workers))
+                    homes = dict.fromkeys(("XDG_CACHE_HOME", "BENTOML_HOME", "PYTRITON_HOME"), scratch)
+                    variables = servers.variables(peer, table, port, workers)
+                    server = Server(command, Path(scratch), log, variables | homes)
                 try:
                     ask(peer, port, photograph)
                     break

@@ -50,31 +50,26 @@ def assert_same_step(one: dict[str, Any], many: dict[str, Any]) -> None:
         assert one[key] == pytest.approx(many[key], abs=1e-4), key
 
 
-@pytest.mark.timeout(600)
 def test_eight_devices_under_jax_step_as_one(on_jax: Steps):
     assert_same_step(on_jax["one"], on_jax["many"])
     assert_same_step(on_jax["group_one"], on_jax["group_many"])
 
 
-@pytest.mark.timeout(600)
 def test_under_jax_the_step_is_another_without_the_sum_of_gradients(on_jax: Steps):
     with pytest.raises(AssertionError):
         assert_same_step({**on_jax["group_one"], "loss": 0}, {**on_jax["alone"], "loss": 0})
 
 
-@pytest.mark.timeout(600)
 def test_two_devices_under_tensorflow_step_as_one(on_tensorflow: Steps):
     assert_same_step(on_tensorflow["one"], on_tensorflow["many"])
 
 
-@pytest.mark.timeout(600)
 def test_under_tensorflow_the_step_is_another_without_the_sum_of_gradients(on_tensorflow: Steps):
     assert on_tensorflow["one"]["loss"] == pytest.approx(on_tensorflow["alone"]["loss"], abs=1e-4)  # before the step
     with pytest.raises(AssertionError, match="w"):
         assert_same_step(on_tensorflow["one"], on_tensorflow["alone"])
 
 
-@pytest.mark.timeout(600)
 def test_a_training_step_of_eight_cores_lowers_for_tpu_without_one(on_jax: Steps):
     lowered = on_jax["tpu"]
     module = str(lowered["module"])
@@ -85,7 +80,6 @@ def test_a_training_step_of_eight_cores_lowers_for_tpu_without_one(on_jax: Steps
     assert "callback" not in module  # nothing goes back to Python
 
 
-@pytest.mark.timeout(600)
 def test_a_training_step_compiles_with_xla_under_tensorflow(on_tensorflow: Steps):
     compiled = on_tensorflow["compiled"]
     assert np.isfinite(compiled["loss"])

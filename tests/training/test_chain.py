@@ -49,7 +49,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_new_photographs_are_outlined(chain: Path):
-    rows = list(csv.DictReader((chain / "report" / "photographs.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((chain / "report" / "photographs.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == NEW
     assert np.mean([float(row["disc_dice"]) for row in rows]) >= 0.9
     assert np.mean([float(row["cup_dice"]) for row in rows]) >= 0.6
@@ -58,10 +58,11 @@ def test_new_photographs_are_outlined(chain: Path):
 
 def test_the_service_outlines_them_too(chain: Path):
     agreed = []
-    with TestClient(create_app(Settings(registry=str(chain / "registry")))) as client:
+    drawings_only = Settings(registry=str(chain / "registry"), probe=False)  # the probe is a photograph of a real eye
+    with TestClient(create_app(drawings_only)) as client:
         for example in read_source(chain / "new" / "drawn", "drawn"):
             answer = client.post("/v1/segmentations", files={"image": example.image.read_bytes()})
-            assert answer.status_code == 200
+            assert answer.status_code == 200, answer.text
             photograph = example.read_photograph()
             truth = example.read_labels(photograph.shape[:2]) > 0
             disc = answer.json()["disc"]

@@ -26,7 +26,6 @@ def jax_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
     return folder / "run", load_run(folder / "run", folder / "data")
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("engine", engines.ENGINES)
 @pytest.mark.parametrize("name", ["locator", "segmenter"])
 def test_what_jax_trained_answers_the_same_in_every_engine(

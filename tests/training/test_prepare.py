@@ -366,12 +366,17 @@ def test_broken_off_before_its_manifest_cloud_storage_has_the_source_as_it_was(
 def test_a_damaged_object_is_refused_by_name(clinic: Path, tmp_path: Path, objects: Objects):
     location = f"gs://{objects.bucket}/prepared"
     prepare(clinic, location)
-    for name in objects.names("prepared/clinic/"):
-        if name.endswith(".npy"):
-            objects.write(name, b"something else")
-    with pytest.raises(InvalidCache, match="damaged"):
+    files = {name for name in objects.names("prepared/clinic/") if name.endswith(".npy")}
+    for name in files:
+        objects.write(name, b"something else")
+    with pytest.raises(InvalidCache, match="damaged; delete it"):
         prepared_views(None, Cache(location, tmp_path / "copies"), SMALL[0])
     assert not list((tmp_path / "copies").rglob("*.npy"))
+    for name in files:
+        objects.delete(name)
+    assert prepare(clinic, location).fresh
+    views = prepared_views(None, Cache(location, tmp_path / "copies"), SMALL[0])
+    assert same(views, cut_all(read_source(clinic, "clinic"), SMALL[0]))
 
 
 def test_the_command_prepares_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):

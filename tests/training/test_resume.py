@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tests.photographs import REPOSITORY
 from tests.training.tiny import command, finish, write_tiny
@@ -20,7 +19,6 @@ def arrays(path: Path) -> list[np.ndarray]:
         return [file[f"v{i}"] for i in range(len(file.files) - 1)]
 
 
-@pytest.mark.timeout(600)
 def test_a_killed_run_ends_as_an_unbroken_one_bit_by_bit(tmp_path: Path):
     import keras
 
