@@ -181,7 +181,8 @@ def _reach(inside: np.ndarray, x: float, y: float, degrees: np.ndarray) -> np.nd
     if max(height, width) > LONGEST_SIDE:  # a strip, no disc of any eye: OpenCV takes no longer sides
         times = -(-max(height, width) // LONGEST_SIDE)
         small = cv2.resize(inside.astype(np.uint8), (-(-width // times), -(-height // times)))
-        return _reach(small.astype(bool), x / times, y / times, degrees) * times
+        far: np.ndarray = _reach(small.astype(bool), x / times, y / times, degrees) * times
+        return far
     longest = float(np.hypot(max(x, width - x), max(y, height - y)))
     step = max(RAY_STEP, longest / RAY_SAMPLES)
     radii = np.arange(0, longest + 2 * step, step, dtype=np.float32)

@@ -81,7 +81,8 @@ def _compressed(counts: np.ndarray) -> str:
         more = more & (values != -((low >> 4) & 1))  # the highest bit that is written is the sign
         characters.append(low | (more << 5))
     written = np.array(characters, np.uint8).T[np.array(present, bool).T]
-    return (written + np.uint8(48)).tobytes().decode("ascii")
+    text: str = (written + np.uint8(48)).tobytes().decode("ascii")
+    return text
 
 
 def mask_rings(mask: np.ndarray | Patch) -> list[list[tuple[int, int]]]:

@@ -24,9 +24,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process, self.log, self.url = process, log, ""
 
-    def call(
-        self, path: str, body: bytes | None = None, kind: str = "image/jpeg", **query: str
-    ) -> tuple[int, Any]:
+    def call(self, path: str, body: bytes | None = None, kind: str = "image/jpeg", **query: str) -> tuple[int, Any]:
         """Status, and the JSON of the answer or its text."""
         url = f"{self.url}{path}{'?' if query else ''}{urlencode(query)}"
         request = urllib.request.Request(url, body, {"Content-Type": kind})

@@ -90,7 +90,14 @@ def test_page_documentation_and_health_are_open(locked: TestClient) -> None:
 
 def test_no_spelling_of_a_path_leads_past_the_door(published: Path, tmp_path: Path) -> None:
     spelled = ["/metrics/", "//metrics", "/%6detrics", "/metrics?/docs", "/nowhere", "/v1/segmentations/", "*"]
-    spelled += ["/page/../metrics", "/docs/../metrics", "/page/%2e%2e/metrics", "/docs/..%2fmetrics", "/page", "metrics"]
+    spelled += [
+        "/page/../metrics",
+        "/docs/../metrics",
+        "/page/%2e%2e/metrics",
+        "/docs/..%2fmetrics",
+        "/page",
+        "metrics",
+    ]
     spelled += ["http://here/metrics", "/health/live/../../metrics", "/docs;/../metrics", "/METRICS"]
     with listening(Settings(registry=str(published), keys=key_file(tmp_path, *ENTRIES))) as port:
         for path in spelled:

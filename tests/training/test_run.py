@@ -12,8 +12,8 @@ from rich.console import Console
 
 from model.artefact import Artefact
 from model.errors import InvalidConfiguration
-from model.normalisation import Distribution
 from model.local_registry import LocalRegistry
+from model.normalisation import Distribution
 from model.segmenter import Segmenter
 from tests.drawn import draw_fundus, write_folder
 from tests.trained import small_preset, write_data
