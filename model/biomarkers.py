@@ -161,7 +161,8 @@ def rim_widths(mask: np.ndarray, laterality: Laterality = "unknown") -> tuple[Ri
         return None
     x, y = disc.centre.x - box.left, disc.centre.y - box.top
     degrees = (np.arange(RAYS) + 0.5) * (360 / RAYS)
-    widths = np.maximum(0, _reach(part >= Label.RIM, x, y, degrees) - _reach(part == Label.CUP, x, y, degrees))
+    to_disc, to_cup = _reach([part >= Label.RIM, part == Label.CUP], x, y, degrees)
+    widths = np.maximum(0, to_disc - to_cup)
     diameter = 2 * float(np.sqrt(disc.area / np.pi))
     temporal = 180 - degrees if laterality == "right" else degrees
     sectors = []
@@ -172,32 +173,38 @@ def rim_widths(mask: np.ndarray, laterality: Laterality = "unknown") -> tuple[Ri
     return tuple(sectors)
 
 
-def _reach(inside: np.ndarray, x: float, y: float, degrees: np.ndarray) -> np.ndarray:
-    """How far it is from (x, y) to the region's outermost edge, per ray, in pixels; 0 where a ray does not meet it.
+def _reach(regions: list[np.ndarray], x: float, y: float, degrees: np.ndarray) -> list[np.ndarray]:
+    """How far it is from (x, y) to each region's outermost edge, per ray, in pixels; 0 where a ray does not meet it.
 
     The edge is where the mask, interpolated between pixel centres, falls to a half: no staircase.
     """
-    height, width = inside.shape
+    height, width = regions[0].shape
     if max(height, width) > LONGEST_SIDE:  # a strip, no disc of any eye: OpenCV takes no longer sides
         times = -(-max(height, width) // LONGEST_SIDE)
-        small = cv2.resize(inside.astype(np.uint8), (-(-width // times), -(-height // times)))
-        far: np.ndarray = _reach(small.astype(bool), x / times, y / times, degrees) * times
-        return far
+        size = (-(-width // times), -(-height // times))
+        small = [np.asarray(cv2.resize(region.astype(np.uint8), size), bool) for region in regions]
+        return [reach * times for reach in _reach(small, x / times, y / times, degrees)]
     longest = float(np.hypot(max(x, width - x), max(y, height - y)))
     step = max(RAY_STEP, longest / RAY_SAMPLES)
-    radii = np.arange(0, longest + 2 * step, step, dtype=np.float32)
+    radii = np.arange(0, longest + 2 * step, step, dtype=np.float32)[::-1]  # from outside inwards
     angles = np.deg2rad(degrees).astype(np.float32)[:, None]
-    columns, rows = radii * np.cos(angles), radii * -np.sin(angles)
-    columns += np.float32(x - 0.5)
-    rows += np.float32(y - 0.5)
-    values = cv2.remap(inside.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderValue=0)
+    columns = radii * np.cos(angles) + np.float32(x - 0.5)
+    rows = radii * -np.sin(angles) + np.float32(y - 0.5)
+    found = []
+    for region in regions:  # one by one: of two layers at once OpenCV rounds the places to 1/32 pixel
+        values = cv2.remap(region.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderValue=0)
+        found.append(_outermost_edge(np.asarray(values), radii, step))
+    return found
+
+
+def _outermost_edge(values: np.ndarray, radii: np.ndarray, step: float) -> np.ndarray:
+    """Where each row of (rays, samples), from outside inwards, first reaches a half; 0 where it never does."""
     within = values >= 0.5
-    last = within.shape[1] - 1 - np.argmax(within[:, ::-1], axis=1)
-    rays = np.arange(len(degrees))
-    here, beyond = values[rays, last], values[rays, np.minimum(last + 1, radii.size - 1)]
+    first = np.argmax(within, axis=1)
+    rays = np.arange(len(values))
+    here, beyond = values[rays, first], values[rays, np.maximum(first - 1, 0)]
     share = (here - 0.5) / np.maximum(here - beyond, 1e-9)
-    reach: np.ndarray = np.where(within.any(axis=1), radii[last] + step * share, 0.0)
-    return reach
+    return np.where(within[rays, first], radii[first] + step * share, 0.0)
 
 
 def _check(mask: np.ndarray) -> None:

@@ -148,11 +148,11 @@ def _read(
         raise UnsupportedFormat("neither JPEG, PNG, TIFF, BMP nor WebP" if len(formats) > 1 else "not a PNG")
     reader = READERS[name]
     try:
-        reader.check(data, limits)
+        markers = reader.check(data, limits)
         image = reader.open(io.BytesIO(data))
         _check_header(image, limits)
-        if isinstance(image, _Jpeg):
-            _load_jpeg(image, data, smallest_side)
+        if isinstance(image, _Jpeg) and markers is not None:
+            _load_jpeg(image, data, markers, smallest_side)
         else:
             image.load()
         return name, pixels_of(image)
@@ -273,12 +273,14 @@ def _next_jpeg_marker(data: bytes, position: int) -> tuple[int, int]:
     raise UnreadablePhotograph("the JPEG file is truncated: its end marker is missing")
 
 
-def _check_jpeg(data: bytes, limits: Limits) -> None:
-    if _read_jpeg_markers(data).scans > MAX_SCANS:
+def _check_jpeg(data: bytes, limits: Limits) -> _JpegMarkers:
+    markers = _read_jpeg_markers(data)
+    if markers.scans > MAX_SCANS:
         raise UnreadablePhotograph(f"the JPEG file has more than {MAX_SCANS} scans")
+    return markers
 
 
-def _load_jpeg(image: "_Jpeg", data: bytes, smallest_side: int | None) -> None:
+def _load_jpeg(image: "_Jpeg", data: bytes, markers: _JpegMarkers, smallest_side: int | None) -> None:
     """Load the pixels, reduced where that is wanted and possible, and make sure that they are all there."""
     width, height = image.whole_size = image.size
     for reduction in (8, 4, 2) if smallest_side else ():
@@ -287,7 +289,6 @@ def _load_jpeg(image: "_Jpeg", data: bytes, smallest_side: int | None) -> None:
             image.draft(None, (width // reduction, height // reduction))
             image.reduction = reduction
             break
-    markers = _read_jpeg_markers(data)
     if markers.scans == 1 and markers.sequential:
         image.scan_end = markers.first_scan_end
     image.load()
@@ -423,7 +424,7 @@ class _Tiff(TiffImageFile):
 @dataclass(frozen=True)
 class _Reader:
     magic: re.Pattern[bytes]
-    check: Callable[[bytes, Limits], None]
+    check: Callable[[bytes, Limits], _JpegMarkers | None]
     open: Callable[[io.BytesIO], ImageFile]
 
 

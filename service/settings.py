@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     stop_delay_s: float = Field(0.0, ge=0)  # after SIGTERM: not ready any more, but still answering
     stop_grace_s: float = Field(30.0, gt=0)  # after that: for what is under way to be answered
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, else JSON, a line each
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"  # debug adds the questions of orchestrators
     traces: str = ""  # address of an OpenTelemetry collector, such as http://127.0.0.1:4318/v1/traces; empty: none
     decode_timeout_s: float = Field(4.0, gt=0)  # that decoding one photograph may take, before it is given up
     decode_memory_bytes: int = Field(2**30, ge=2**26)  # that decoding one photograph may take

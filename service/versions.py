@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from model import names, signature
-from model.artefact import Artefact
+from model.artefact import MANIFEST, Artefact
 from model.bucket import Patience
 from model.cloud_registry import CloudRegistry
 from model.errors import (
@@ -155,8 +155,10 @@ class LiveVersions:
         Raises:
             VersionNotFound: there is none, or it is refused. StorageError: it cannot be fetched.
         """
+        version = self._resolve(name)
+        if (found := self._good.get(version)) is not None:
+            return found  # without waiting for a version that is being loaded
         with self._changing:
-            version = self._resolve(name)
             if version not in self._good and version not in self.refused:
                 try:
                     self._open(version)
@@ -349,8 +351,9 @@ class LiveVersions:
         Raises:
             ProbeFailed, whatever else a version can be refused for, and PASSING.
         """
-        artefact = self._good.get(version) or self._open(version)
-        settings = self._settings
+        artefact, settings = self._good.get(version), self._settings
+        if artefact is None or not (artefact.folder / MANIFEST).is_file():  # another process may have tidied copies up
+            artefact = self._open(version)
         try:
             segmenter = Segmenter(
                 artefact, settings.engine, settings.precision, settings.threads, settings.streams, settings.compiled

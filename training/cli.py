@@ -137,7 +137,7 @@ def prepare(
 
             accelerator = choose(device)
             console.print(f"{accelerator}")
-            console.print(throughput_table(measure_preset(chosen, splits, prepared, accelerator)))
+            console.print(throughput_table(measure_preset(chosen, splits, prepared, accelerator, steps=6, laps=2)))
 
 
 @app.command()

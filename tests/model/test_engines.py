@@ -151,3 +151,21 @@ assert "openvino" in sys.modules and not unwanted and not calls, (unwanted, call
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_streams_answer_alike(saved_model: Path) -> None:
+    one, two = engines.load(saved_model, "openvino", "f32"), engines.load(saved_model, "openvino", "f32", 2, 2)
+    with ThreadPoolExecutor(4) as pool:
+        for seed, answer in enumerate(pool.map(two, [draw(2, seed) for seed in range(12)])):
+            np.testing.assert_allclose(answer, one(draw(2, seed)), atol=1e-5)
+    with pytest.raises(InvalidConfiguration, match="streams"):
+        engines.load(saved_model, "openvino", streams=0)
+
+
+def test_a_network_kept_compiled_answers_alike(saved_model: Path, tmp_path: Path) -> None:
+    plain = engines.load(saved_model, "openvino", "f32")
+    for _ in range(2):  # the first fills the folder, the second reads it
+        kept = engines.load(saved_model, "openvino", "f32", compiled=tmp_path)
+        assert kept.precision == "f32"
+        np.testing.assert_array_equal(kept(draw(2)), plain(draw(2)))
+        assert [path.suffix for path in tmp_path.iterdir()] == [".blob"]

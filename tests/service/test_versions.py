@@ -15,10 +15,12 @@ from model.local_registry import LocalRegistry
 from model.segmenter import Segmenter
 from service import probe
 from service.app import create_app
+from service.keys import digest, new_key
 from service.settings import Settings
 from tests import example_by_hand
 from tests.model.test_signature import write_keys
 from tests.service.conftest import EYE, draw_graded_eye, encode
+from tests.service.test_keys import key_file
 from tests.versions import stage
 
 OLD, NOW, NEXT, BLIND = "2026.1.1", "2026.2.1", "2026.3.1", "2026.4.1"
@@ -277,6 +279,19 @@ def test_strangers_cannot_ask_for_a_refresh(
         answer = client.post("/v1/admin/refresh", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "only_from_here")
         assert app.state.live.default == NOW
+
+
+def test_with_keys_the_scope_admin_may_ask_from_anywhere(here: LocalRegistry, tmp_path: Path) -> None:
+    admin, clinic = new_key(), new_key()
+    operator = {"name": "operator", "sha256": digest(admin), "scopes": ["admin"]}
+    keys = key_file(tmp_path, operator, {"name": "clinic", "sha256": digest(clinic)})
+    settings = Settings(registry=str(here), poll_interval_s=0, keys=keys, open=True)
+    with TestClient(create_app(settings), client=("192.0.2.7", 50000)) as client:
+        here.set_alias("production", NEXT)
+        for key, expected in ((clinic, 403), (admin, 200)):
+            answer = client.post("/v1/admin/refresh", headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == expected
+        assert answer.json()["default"] == NEXT
 
 
 def test_the_probes_disc_is_the_one_measured_by_hand() -> None:

@@ -21,7 +21,7 @@ def run_steps(backend: str, folder: Path) -> Steps:
     """What `tests.training.steps` found out: its facts by name."""
     environment = {**os.environ, "KERAS_BACKEND": backend, **CPU_ALONE, **EIGHT_DEVICES}
     command = [sys.executable, "-m", "tests.training.steps", str(folder / "steps.npz")]
-    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, timeout=600)
+    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True)
     facts: Steps = {}
     with np.load(folder / "steps.npz") as file:
         for key in file.files:

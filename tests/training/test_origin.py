@@ -127,7 +127,7 @@ def test_another_network_cannot_be_continued(tmp_path: Path):
 def test_photographs_that_were_trained_on_cannot_judge(tmp_path: Path):
     old = small_preset(tmp_path, 1)
     for field, message in (("held_out = 7", "saw all but 6"), ("left_out = true", "were trained on it")):
-        text = NEW.replace('name = "another"\nheld_out = 2', f'name = "whole"\n{field}')
+        text = NEW.replace("[locator]", f'[[sources]]\nname = "whole"\n{field}\n[locator]')
         with pytest.raises(InvalidConfiguration, match=f"sources.whole.{field.split()[0]}.*{message}"):
             continue_preset(new_preset(tmp_path, text, old), old, 0.5)
 
