@@ -178,8 +178,7 @@ def field_of_view(photograph: np.ndarray) -> FieldOfView:
     height, width = photograph.shape[:2]
     scale = min(1.0, SEARCH_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # of less than two pixels for one, interpolation leaves out none
-    small = cv2.resize(halved(photograph, SEARCH_SIDE)[0], size, interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(halved(photograph, SEARCH_SIDE)[0], size, interpolation=cv2.INTER_AREA)
     red, green, blue = cv2.split(small)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     surround = _touching_the_edge((brightest < BLACK) | (darkest > WHITE))
