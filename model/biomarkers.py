@@ -184,21 +184,27 @@ def _reach(regions: list[np.ndarray], x: float, y: float, degrees: np.ndarray) -
         size = (-(-width // times), -(-height // times))
         small = [np.asarray(cv2.resize(region.astype(np.uint8), size), bool) for region in regions]
         return [reach * times for reach in _reach(small, x / times, y / times, degrees)]
-    longest = float(np.hypot(max(x, width - x), max(y, height - y)))
-    step = max(RAY_STEP, longest / RAY_SAMPLES)
-    radii = np.arange(0, longest + 2 * step, step, dtype=np.float32)[::-1]  # from outside inwards
-    angles = np.deg2rad(degrees).astype(np.float32)[:, None]
-    columns = radii * np.cos(angles) + np.float32(x - 0.5)
-    rows = radii * -np.sin(angles) + np.float32(y - 0.5)
-    found = []
-    for region in regions:  # one by one: of two layers at once OpenCV rounds the places to 1/32 pixel
-        values = cv2.remap(region.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderValue=0)
-        found.append(_outermost_edge(np.asarray(values), radii, step))
-    return found
+    step = max(RAY_STEP, float(np.hypot(height, width)) / RAY_SAMPLES)
+    angles = np.deg2rad(degrees)[:, None]
+    return [_edge_along(region, x, y, np.cos(angles), np.sin(angles), step) for region in regions]
 
 
-def _outermost_edge(values: np.ndarray, radii: np.ndarray, step: float) -> np.ndarray:
-    """Where each row of (rays, samples), from outside inwards, first reaches a half; 0 where it never does."""
+def _edge_along(
+    region: np.ndarray, x: float, y: float, cosines: np.ndarray, sines: np.ndarray, step: float
+) -> np.ndarray:
+    """`_reach` of one region, sampled only between its boundary's nearest and farthest points."""
+    lit = region.astype(np.uint8)
+    contours, _ = cv2.findContours(lit, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return np.zeros(len(cosines))
+    boundary = np.concatenate(contours).reshape(-1, 2) + 0.5
+    distances = np.hypot(boundary[:, 0] - x, boundary[:, 1] - y)
+    # beyond the boundary's outermost pixel, and the one around it, there is nothing
+    nearest, farthest = int((float(distances.min()) - 2) / step), int((float(distances.max()) + 2) / step) + 1
+    radii = step * np.arange(farthest, max(0, nearest) - 1, -1)  # from outside inwards
+    columns, rows = x - 0.5 + radii * cosines, y - 0.5 - radii * sines
+    places = columns.astype(np.float32), rows.astype(np.float32)
+    values = np.asarray(cv2.remap(lit.astype(np.float32), *places, cv2.INTER_LINEAR, borderValue=0))
     within = values >= 0.5
     first = np.argmax(within, axis=1)
     rays = np.arange(len(values))

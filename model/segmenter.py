@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from model import biomarkers, engines, masks, normalisation, retina
@@ -305,6 +306,7 @@ class Segmenter:
             )
             disc_confidence = _confidence(work.probabilities[..., 0], limits.disc)
             cup_confidence = _confidence(work.probabilities[..., 1], limits.cup)
+            patch = patch.trimmed()
         measured = biomarkers.measure(patch.values, patch.left, patch.top)
         found = measured.disc is not None and disc_confidence >= limits.disc_confidence
         failures = {
@@ -350,10 +352,11 @@ def _stacked(inputs: list[np.ndarray]) -> np.ndarray:
 def _circle(probabilities: np.ndarray, threshold: float) -> tuple[float, float, float] | None:
     """Centre x, y and diameter of the largest component above a threshold, in pixels of the grid; None for none."""
     component = masks.largest_component(probabilities >= threshold)
-    rows, columns = np.nonzero(component)
-    if rows.size == 0:
+    moments = cv2.moments(component.view(np.uint8), binaryImage=True)
+    area = moments["m00"]
+    if area == 0:
         return None
-    return float(columns.mean() + 0.5), float(rows.mean() + 0.5), 2 * float(np.sqrt(rows.size / np.pi))
+    return moments["m10"] / area + 0.5, moments["m01"] / area + 0.5, 2 * float(np.sqrt(area / np.pi))
 
 
 def _confidence(probabilities: np.ndarray, threshold: float) -> float:

@@ -94,8 +94,8 @@ def draw_sample(
     seen = inside.astype(bool)
     image = normalise(image, seen, distribution)
     if options.colour:
-        image *= np.exp(random.normal(0, 0.15 * options.colour, 3)).astype(np.float32)
-        image += random.normal(0, 0.2 * options.colour, 3).astype(np.float32)
+        gains, offsets = np.exp(random.normal(0, 0.15 * options.colour, 3)), random.normal(0, 0.2 * options.colour, 3)
+        image = cv2.transform(image, np.column_stack([np.diag(gains), offsets]).astype(np.float32))
         image = cv2.copyTo(image, inside)  # 0 elsewhere
     if roi_diameters is None:
         target *= inside[..., None]  # the locator points at what is seen
@@ -274,7 +274,8 @@ def vary_camera(image: np.ndarray, strength: float, random: np.random.Generator)
 
 def _ramp(size: int, strength: float, random: np.random.Generator) -> np.ndarray:
     """(S, S) float32 around 1: light that falls off to one side or away from a point."""
-    rows, columns = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
+    columns = np.linspace(-1, 1, size, dtype=np.float32)
+    rows = columns[:, None]
     angle = random.uniform(0, 2 * np.pi)
     slope = random.uniform(0, strength)
     light = 1 + slope * (np.float32(np.cos(angle)) * columns + np.float32(np.sin(angle)) * rows)

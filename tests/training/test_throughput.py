@@ -1,6 +1,5 @@
 """Tests of `training.throughput` and of the order in which `training.batches` hands out."""
 
-import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -10,10 +9,9 @@ import pytest
 
 from benchmarks.training_throughput import as_markdown, drawn_preset
 from tests.drawn import write_folder
-from tests.trained import small_preset
 from training.accelerator import choose
 from training.batches import Batch, made_ahead, queue_length
-from training.config import read_preset
+from training.config import preset_from_dict, read_preset
 from training.split import read_splits
 from training.throughput import Throughput, measure_preset
 
@@ -48,16 +46,17 @@ def test_no_more_batches_are_made_than_the_queue_holds_and_none_after_the_last_t
 
 
 def test_each_network_is_measured_alone_and_with_its_samples(tmp_path: Path):
-    write_folder(tmp_path / "whole", 2, seed=1)
-    write_folder(tmp_path / "crops", 2, seed=2, crops=True)
-    write_folder(tmp_path / "discs", 2, seed=3, cups=False)
-    preset = small_preset(tmp_path, 1)
-    sources = tuple(dataclasses.replace(source, held_out=0) for source in preset.sources)
-    preset = dataclasses.replace(preset, sources=sources)
+    write_folder(tmp_path / "clinic", 3, seed=1)
+    tiny = {"input_size": 16, "depth": 1, "start_channels": 2}
+    networks = {
+        "locator": {"network": {**tiny, "outputs": ["disc"]}, "batch_size": 8},
+        "segmenter": {"network": {**tiny, "members": 2}, "batch_size": 4},
+    }
+    preset = preset_from_dict({"name": "tiny", "sources": [{"name": "clinic"}], **networks})
     rows = measure_preset(preset, read_splits(preset, tmp_path), None, choose("cpu"), (False,), steps=1, laps=1)
     assert [(row.network, row.precision, row.batch_size) for row in rows] == [
         ("locator", "f32", 8),
-        ("segmenter", "f32", 8),
+        ("segmenter", "f32", 4),
     ]
     for row in rows:
         assert min(row.alone, row.served, row.made) > 0

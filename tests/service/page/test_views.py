@@ -122,7 +122,8 @@ def test_several_photographs_make_a_table_that_sorts(page: Page) -> None:
 def test_right_and_left_eye_of_one_name_are_paired(page: Page) -> None:
     give_and_wait(page, photograph("Doe_OD.jpg", disc=60, cup=30), photograph("Doe_OS.jpg", disc=60, cup=48))
     page.click("[data-go=pairs]")
-    expect(page.locator(".asymmetry")).to_have_text(re.compile(r"0\.(29|30|31)"))
+    # 0.30 as drawn; the edge of a disc of 60 pixels is known to a pixel
+    expect(page.locator(".asymmetry")).to_have_text(re.compile(r"0\.(28|29|30|31|32)"))
     expect(page.locator(".pair .reading")).to_contain_text("suspect")
     page.locator(".pair .open").first.click()
     expect(page.locator("#file")).to_have_text("Doe_OD.jpg")
