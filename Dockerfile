@@ -8,7 +8,7 @@ FROM ${BASE} AS packages
 RUN python3 -m venv --without-pip /opt/cupdisc
 COPY requirements/image.txt /opt/cupdisc/requirements/
 RUN pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-    --no-warn-script-location --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image.txt
+    --no-warn-script-location --no-deps --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image.txt
 # The root may be read-only. What is written goes under /tmp, then a tmpfs: uploads on their way in, versions from Cloud
 # Storage, compiled networks
 ENV PATH=/opt/cupdisc/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
@@ -28,7 +28,7 @@ FROM packages AS code
 COPY requirements/build.txt /build/
 RUN /usr/local/bin/python3 -m venv --without-pip /opt/build \
  && pip --python /opt/build/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-    --require-hashes --only-binary :all: -r /build/build.txt
+    --no-deps --require-hashes --only-binary :all: -r /build/build.txt
 COPY pyproject.toml README.md LICENSE /source/
 COPY examples/normal_left_eye.jpg /source/examples/
 COPY model /source/model
@@ -51,7 +51,7 @@ LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.rev
 FROM packages AS service
 COPY requirements/image-tensorflow.txt /opt/cupdisc/requirements/
 RUN pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-    --no-warn-script-location --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image-tensorflow.txt \
+    --no-warn-script-location --no-deps --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image-tensorflow.txt \
  && rm -r /opt/cupdisc/lib/python3*/site-packages/tensorflow/include
 COPY --from=code /layer/ /
 USER 10001:10001

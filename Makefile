@@ -7,6 +7,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+# A lock is whole: --no-deps takes it as it is. Older pips would otherwise look for a newer `pydantic[email]` and stop at its missing hash.
 IMAGE ?= cupdisc
 DOCKER_BUILD ?= docker build
 LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -19,13 +20,13 @@ install: .venv/installed  ## the virtual environment with everything, from the p
 
 .venv/installed: requirements/dev.txt pyproject.toml | .venv/bin/pip
 	@echo "installing into .venv: about a minute, 3.5 GB"
-	$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.txt
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch .venv/serves $@
 
 .venv/serves: requirements/service.txt requirements/build.txt pyproject.toml | .venv/bin/pip
 	@echo "installing what the service needs into .venv: half a minute, 0.6 GB"
-	$(PIP_INSTALL) --require-hashes -r requirements/service.txt -r requirements/build.txt
+	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/service.txt -r requirements/build.txt
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 

