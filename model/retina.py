@@ -15,6 +15,7 @@ BLACK = 12  # a pixel whose brightest channel is below this may be surround; sen
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
 BAND = 256  # rows interpolated at once
 MARGIN = 2  # pixels around a part that cubic interpolation looks at
+LARGEST_PADDING = 1.5  # times the photograph's part in a square that is cut in one go
 LARGEST_WASTE = 4  # a square of which less than one part in so many shows the photograph is not made as a whole
 SMALLEST_SHARE = 0.02  # of the photograph; less lit than this is no field of view
 
@@ -45,7 +46,7 @@ class Frame:
             return np.zeros((size, size, *image.shape[2:]), image.dtype)
         top, left = rows.start - self.top, columns.start - self.left
         below, right = self.side - top - inside.shape[0], self.side - left - inside.shape[1]
-        if self.side**2 <= LARGEST_WASTE * inside.shape[0] * inside.shape[1]:
+        if self.side**2 <= LARGEST_PADDING * inside.shape[0] * inside.shape[1]:
             if top or left or below or right:
                 inside = cv2.copyMakeBorder(inside, top, below, left, right, cv2.BORDER_CONSTANT)
             return cv2.resize(inside, (size, size), interpolation=_interpolation(self.side, size))
