@@ -34,6 +34,18 @@ class Service:
         """What is resident now."""
         return self._status("VmRSS")
 
+    def memory_with_decoders_mib(self) -> float:
+        """What is resident now, of the service and of the processes that decode for it."""
+        pages = 0
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int(path.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+                if self.pid in (int(path.name), parent):
+                    pages += int(path.joinpath("statm").read_text().split()[1])
+            except OSError:
+                continue  # it has just ended
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
     def peak_mib(self) -> float:
         """The most that was resident since the last `forget_peak`."""
         return self._status("VmHWM")
