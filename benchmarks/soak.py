@@ -81,12 +81,13 @@ def main() -> None:
         registry = two_versions(Path(folder))
         with serving(registry=registry, poll_interval_s=1, keep_alive_s=KEEPS_S, log_level="error") as service:
             limit = asyncio.run(load.run(service.url, photographs, 4, min(FINDS_LIMIT_S, options.minutes * 15))).rate
-            before = service.figures()
+            before, cpu = service.figures(), service.cpu_with_decoders_s()
             with watched(service, LocalRegistry(registry), options.swap_every) as seen:
                 wanted = load.run(service.url, photographs, CLIENTS, options.minutes * 60, rate=options.load * limit)
                 report = asyncio.run(wanted)
+            used = (service.cpu_with_decoders_s() - cpu + report.cpu_s) / report.seconds / usable_cores()
             answered = by_version(before, service.figures())
-    text = told(report, seen, limit, options.load, answered)
+    text = told(report, seen, limit, options.load, answered, used)
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{datetime.now(UTC):%Y-%m-%d}-soak.md").write_text(text, encoding="utf-8")
@@ -157,8 +158,8 @@ def by_version(before: dict[str, float], after: dict[str, float]) -> dict[str, i
     return found
 
 
-def told(report: Report, seen: Watched, limit: float, share: float, answered: dict[str, int]) -> str:
-    """The report, as Markdown."""
+def told(report: Report, seen: Watched, limit: float, share: float, answered: dict[str, int], used: float) -> str:
+    """The report, as Markdown. `used`: share of the cores that service and clients took."""
     took = report.took_ms()
     share_of = f"{usable_cores()} of {os.cpu_count()} cores of an {cpu_name()}"
     machine = f"Service and clients together on {share_of}; load average at the end {os.getloadavg()[0]:.1f}"
@@ -169,6 +170,7 @@ def told(report: Report, seen: Watched, limit: float, share: float, answered: di
         "time": f"{report.seconds / 60:.1f} minutes",
         "limit, measured before": f"{limit:.1f} photographs per s",
         f"sent, {share:.0%} of it": f"{len(report.samples) / report.seconds:.1f} per s",
+        "of the cores' time, service and clients took": f"{used:.0%}",
         "outcomes": outcomes,
         "another version in production": f"{seen.swaps} times",
         "answered by": versions,
