@@ -55,7 +55,7 @@ bench: install  ## how fast, how many, how soon, how much memory, under too much
 bench-training: install  ## images per second of training, alone and with its samples, into benchmarks/results/
 	$(BIN)/python -m benchmarks.training_throughput
 
-bench-bulk: install  ## `cupdisc segment` over 500 photographs beside bare decoding and networks, as Markdown
+bench-bulk: install  ## `cupdisc segment` over 500 photographs beside bare decoding and networks, into benchmarks/results/
 	$(BIN)/python -m benchmarks.bulk
 
 bench-peers: install  ## CupDisc beside six other servers, into benchmarks/results/; environments in $$CUPDISC_PEERS or /tmp

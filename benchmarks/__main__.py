@@ -28,11 +28,16 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="under a minute: does it run? Its figures mean nothing.")
+    parser.add_argument(
+        "--part", action="append", choices=list(PARTS), help="this one alone; may be given several times"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     options = parser.parse_args()
     began = time.perf_counter()
     parts = []
     for title, measure in PARTS.items():
+        if options.part and title not in options.part:
+            continue
         print(title, flush=True)
         parts.append(f"## {title}\n\n{measure(options.quick)}")
     now = datetime.now(UTC)

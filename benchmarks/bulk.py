@@ -2,7 +2,7 @@
 
 That least is: read a file, let Pillow decode it at the same reduced scale, call the locator and the segmenter once each
 on ready inputs; nothing else. It is taken in two ways: in one loop, where the networks have all cores and decoding has
-one; and in as many processes as there are cores. All take turns. Prints Markdown.
+one; and in as many processes as there are cores. All take turns. Writes one dated Markdown file.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from service.files import find
 from service.settings import Settings
 from service.worker import Here, Job
 
+RESULTS = Path(__file__).parent / "results"
 ROUNDS = 3
 WAYS = {"table alone": (False, False), "masks": (True, False), "masks and overlays": (True, True)}
 
@@ -50,7 +51,7 @@ class Timing:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photographs", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
@@ -69,23 +70,29 @@ def main() -> None:
                 if number == 0 or name == "table alone":
                     ways[name].append(bulk(eyes, Path(scratch) / "out", masks, overlays))
     segmenter = Segmenter(open_registry("bundled").open("production"))
-    print(f"# Bulk on one machine, {datetime.now(UTC):%Y-%m-%d}\n")
-    print(
+    now = datetime.now(UTC)
+    lines = [
+        f"# Bulk on one machine, {now:%Y-%m-%d %H:%M} UTC",
+        "",
         f"{usable_cores()} cores, {cpu_name()}, Python {platform.python_version()}, OpenVINO {version('openvino')}, "
         f"Pillow {version('pillow')}, version {segmenter.version}, {segmenter.engine} {segmenter.precision}. "
         f"{options.photographs} JPEGs, {min(WIDTHS)} to {max(WIDTHS)} pixels wide, {size:.1f} MB each; median of "
-        f"{options.rounds} rounds, pictures once.\n"
-    )
-    print("| what | photographs per s, at work | ÷ the loop | ÷ the processes | from start to end of the command |")
-    print("|---|---|---|---|---|")
-    told("bare decoding + bare networks, one loop", loops, loops, limits)
-    told("bare decoding + bare networks, a process for each core", limits, loops, limits)
-    for name, timings in ways.items():
-        told(f"cupdisc segment, {name}", timings, loops, limits)
+        f"{options.rounds} rounds, pictures once. Load average at the end {os.getloadavg()[0]:.1f}.",
+        "",
+        "| what | photographs per s, at work | ÷ the loop | ÷ the processes | from start to end of the command |",
+        "|---|---|---|---|---|",
+        row("bare decoding + bare networks, one loop", loops, loops, limits),
+        row("bare decoding + bare networks, a process for each core", limits, loops, limits),
+        *(row(f"cupdisc segment, {name}", timings, loops, limits) for name, timings in ways.items()),
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / f"{now:%Y-%m-%d}-bulk.md"
+    target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(target)
 
 
-def told(name: str, timings: list[Timing], *limits: list[Timing]) -> None:
-    """A row; the shares are medians over the rounds."""
+def row(name: str, timings: list[Timing], *limits: list[Timing]) -> str:
+    """Of the table; the shares are medians over the rounds."""
     shares = [
         statistics.median(one.working / other.working for one, other in zip(timings, limit, strict=False))
         for limit in limits
@@ -93,7 +100,7 @@ def told(name: str, timings: list[Timing], *limits: list[Timing]) -> None:
     working, whole = (
         statistics.median(values) for values in zip(*((t.working, t.whole) for t in timings), strict=True)
     )
-    print(f"| {name} | {working:.1f} | {' | '.join(f'{one:.2f}' for one in shares)} | {whole:.1f} |", flush=True)
+    return f"| {name} | {working:.1f} | {' | '.join(f'{one:.2f}' for one in shares)} | {whole:.1f} |"
 
 
 def bulk(eyes: Path, out: Path, masks: bool, overlays: bool) -> Timing:

@@ -186,7 +186,7 @@ def _reach(regions: list[np.ndarray], x: float, y: float, degrees: np.ndarray) -
         small = [np.asarray(cv2.resize(region.astype(np.uint8), size), bool) for region in regions]
         return [reach * times for reach in _reach(small, x / times, y / times, degrees)]
     step = max(RAY_STEP, float(np.hypot(height, width)) / RAY_SAMPLES)
-    angles = np.deg2rad(degrees)[:, None]
+    angles = np.deg2rad(degrees).astype(np.float32)[:, None]
     return [_edge_along(region, x, y, np.cos(angles), np.sin(angles), step) for region in regions]
 
 
@@ -202,10 +202,9 @@ def _edge_along(
     distances = np.hypot(boundary[:, 0] - x, boundary[:, 1] - y)
     # beyond the boundary's outermost pixel, and the one around it, there is nothing
     nearest, farthest = int((float(distances.min()) - 2) / step), int((float(distances.max()) + 2) / step) + 1
-    radii = step * np.arange(farthest, max(0, nearest) - 1, -1)  # from outside inwards
-    columns, rows = x - 0.5 + radii * cosines, y - 0.5 - radii * sines
-    places = columns.astype(np.float32), rows.astype(np.float32)
-    values = np.asarray(cv2.remap(lit.astype(np.float32), *places, cv2.INTER_LINEAR, borderValue=0))
+    radii = np.float32(step) * np.arange(farthest, max(0, nearest) - 1, -1, dtype=np.float32)  # from outside inwards
+    columns, rows = np.float32(x - 0.5) + radii * cosines, np.float32(y - 0.5) - radii * sines
+    values = np.asarray(cv2.remap(lit.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderValue=0))
     within = values >= 0.5
     first = np.argmax(within, axis=1)
     rays = np.arange(len(values))

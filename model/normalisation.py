@@ -64,13 +64,14 @@ def normalise(image: np.ndarray, inside: np.ndarray, distribution: Distribution)
     )
     centre, spread = target_mean.mean(), np.float32(np.sqrt(np.mean(target_deviation**2 + target_mean.var())))
     gain = target_deviation / np.maximum(deviation, SMALLEST_DEVIATION) / spread
+    shift = (target_mean - centre) / spread - mean * gain
     # of 8-bit levels there are 256; the same arithmetic on them alone, then a look-up
     table = image.dtype == np.uint8
     out = np.repeat(np.arange(256, dtype=np.float32), 3).reshape(1, 256, 3) if table else image.astype(np.float32)
-    out -= mean
-    out *= gain
-    out += (target_mean - centre) / spread
-    np.clip(out, -LARGEST_VALUE, LARGEST_VALUE, out=out)
+    rows = out.reshape(len(out), -1)  # numpy is slow where the last axis is short
+    rows *= np.tile(gain, out.shape[1])
+    rows += np.tile(shift, out.shape[1])
+    np.clip(rows, -LARGEST_VALUE, LARGEST_VALUE, out=rows)
     normalised: np.ndarray = cv2.copyTo(cv2.LUT(image, out) if table else out, inside.astype(np.uint8))
     return normalised
 
@@ -109,14 +110,14 @@ def sharpness(image: np.ndarray, inside: np.ndarray) -> float:
     """Fine detail over contrast of the green channel: no unit, 0 for a flat image; blur lowers it, exposure does not.
 
     Args:
-        image: (S, S, 3) uint8, the region of interest at the network's size; inside: (S, S) bool.
+        image: (S, S, 3) uint8 or float32, the region of interest at the network's size; inside: (S, S) bool.
     """
     core = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0)
     if not core.any():
         return 0.0
     green = cv2.extractChannel(image, 1)
     deviation, detail = (
-        float(cv2.meanStdDev(values, mask=core)[1][0, 0]) for values in (green, cv2.Laplacian(green, cv2.CV_16S))
+        float(cv2.meanStdDev(values, mask=core)[1][0, 0]) for values in (green, cv2.Laplacian(green, cv2.CV_32F))
     )
     return detail / max(deviation, SMALLEST_DEVIATION)
 

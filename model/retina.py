@@ -15,6 +15,7 @@ BLACK = 12  # a pixel whose brightest channel is below this may be surround; sen
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
 BAND = 256  # rows interpolated at once
 MARGIN = 2  # pixels around a part that cubic interpolation looks at
+FINE = 8  # pixels of a square for each of the network's; up to here none is rounded on the way
 LARGEST_PADDING = 1.5  # times the photograph's part in a square that is cut in one go
 LARGEST_WASTE = 4  # a square of which less than one part in so many shows the photograph is not made as a whole
 SMALLEST_SHARE = 0.02  # of the photograph; less lit than this is no field of view
@@ -55,27 +56,40 @@ class Frame:
             return _fit(_fit(inside, 0, top, self.side, size), 1, left, self.side, size)
         return _fit(_fit(inside, 1, left, self.side, size), 0, top, self.side, size)
 
-    def cut_reduced(self, reduced: np.ndarray, times: int, shape: tuple[int, int], size: int) -> np.ndarray:
-        """`cut`, where only a reduced photograph is at hand, each pixel of which stands for `times` × `times`.
+    def cut_finely(
+        self, image: np.ndarray, size: int, times: int = 1, shape: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """`cut`, not rounded to whole grey levels, also where only a reduced photograph is at hand.
 
-        What lies in the square is put back on the photograph's own pixels first, by cubic interpolation: averaging the
-        few large pixels would blur.
+        Rounding is most of what a reduced photograph's cut differs by from the whole one's, and shifts a cup's edge.
+        What lies in the square of a reduced one is put back on the photograph's own pixels first, by cubic
+        interpolation: averaging the few large pixels would blur.
 
         Args:
-            reduced: (h, w, C) uint8, from the photograph's top left corner on.
-            shape: (H, W) of the photograph.
+            image: (h, w, C) uint8, the photograph, or a reduced one each pixel of which stands for `times` × `times`,
+                from the photograph's top left corner on.
+            shape: (H, W) of the photograph where it is reduced.
+        Returns:
+            (size, size, C) float32, grey levels.
         """
-        if times == 1:
-            return self.cut(reduced, size)
+        shape = shape or (image.shape[0], image.shape[1])
         rows, columns = self.overlap(shape)
         if rows.start == rows.stop or columns.start == columns.stop:
-            return np.zeros((size, size, *reduced.shape[2:]), reduced.dtype)
-        top, left = max(0, rows.start // times - MARGIN), max(0, columns.start // times - MARGIN)
-        part = reduced[top : -(-rows.stop // times) + MARGIN, left : -(-columns.stop // times) + MARGIN]
-        height, width = part.shape[:2]
-        own = cv2.resize(part, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
-        own = own[: shape[0] - top * times, : shape[1] - left * times]
-        return Frame(self.left - left * times, self.top - top * times, self.side).cut(own, size)
+            return np.zeros((size, size, *image.shape[2:]), np.float32)
+        margin = MARGIN if times > 1 else 0
+        top, left = max(0, rows.start // times - margin), max(0, columns.start // times - margin)
+        part = image[top : -(-rows.stop // times) + margin, left : -(-columns.stop // times) + margin]
+        unrounded = self.side <= FINE * size  # of more pixels the average is as good, and floats take much memory
+        part = part.astype(np.float32) if unrounded else part
+        if times > 1:
+            height, width = part.shape[:2]
+            part = cv2.resize(part, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
+        own = part[: shape[0] - top * times, : shape[1] - left * times]
+        frame = Frame(self.left - left * times, self.top - top * times, self.side)
+        if unrounded:
+            return frame.cut(own, size)
+        fine = frame.cut(own, FINE * size).astype(np.float32)
+        return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
 
     def paste(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """The inverse of `cut`: values on the network's grid, resampled to the photograph's.

@@ -228,7 +228,7 @@ class Segmenter:
             field = retina.field_of_view(small)
             height, width = small.shape[:2]
             frame = field.frame() if field.found else retina.square_around(width / 2, height / 2, max(height, width))
-            image, inside = frame.cut(small, size), field.cut(frame, size)
+            image, inside = frame.cut_finely(small, size), field.cut(frame, size)
             works.append(
                 _Work(photograph, field.enlarged(times), normalisation.distance(image, inside, self._distribution))
             )
@@ -268,7 +268,7 @@ class Segmenter:
     def _cut(self, work: _Work) -> tuple[np.ndarray, np.ndarray]:
         assert work.roi is not None  # noqa: S101
         size, photograph = self._segmenter_size, work.photograph
-        image = work.roi.cut_reduced(photograph.pixels, photograph.reduction, photograph.shape, size)
+        image = work.roi.cut_finely(photograph.pixels, size, photograph.reduction, photograph.shape)
         return image, work.field.cut(work.roi, size)
 
     def _region(self, frame: Frame, size: int, circle: tuple[float, float, float]) -> Frame:

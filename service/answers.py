@@ -15,7 +15,7 @@ from model.biomarkers import Laterality
 from model.images import Decoded
 from model.masks import Label, Patch
 from model.segmenter import Segmentation, Segmenter
-from service import rendering, report
+from service import rendering
 from service.schemas import Mask, PngMask, PolygonMask, RleMask, SegmentationAnswer
 
 MaskEncoding = Literal["png", "rle", "polygon", "none"]
@@ -64,6 +64,8 @@ def answer(
         content = _png(decoded, segmentation, wish.render)
         response = _picture(content, segmentation, segmenter, wish.media_type)
     elif wish.media_type == "application/pdf":
+        from service import report  # with a package that a service need not wait for when it starts
+
         found = describe(decoded, segmentation, segmenter, replace(wish, masks="none"), decode_ms)
         content = report.pdf(decoded.pixels, segmentation.label_mask, found, datetime.now(UTC))
         response = _picture(content, segmentation, segmenter, wish.media_type)

@@ -17,8 +17,6 @@ from model.images import Limits
 from service import key_commands, logs, progress, server, version_commands
 from service.app import create_app
 from service.bulk import Run
-from service.calls import ServiceUnreachable
-from service.client import Client
 from service.doctor import examine
 from service.files import find
 from service.security import check_exposure
@@ -98,6 +96,9 @@ def segment(
     code then is 1. A run that was killed goes on when the same command is given again. Exit code 3: it stopped before
     the end, because the results cannot be written or the service is gone.
     """
+    from service.calls import ServiceUnreachable  # with packages that a service need not wait for when it starts
+    from service.client import Client
+
     if url and (registry or engine):
         raise typer.BadParameter("--registry and --engine are the service's own, they do not go with --url")
     settings = _settings(registry=registry, version=version, engine=engine)

@@ -138,11 +138,11 @@ def test_a_square_cut_from_a_reduced_photograph_is_in_the_same_place(times: int,
     whole = cv2.resize(random.integers(0, 256, (20, 25, 3), dtype=np.uint8), (1000, 800), interpolation=cv2.INTER_CUBIC)
     reduced = cv2.resize(whole, (1000 // times, 800 // times), interpolation=cv2.INTER_AREA)
     expected = frame.cut(whole, 64).astype(float)
-    found = frame.cut_reduced(reduced, times, (800, 1000), 64)
+    found = frame.cut_finely(reduced, 64, times, (800, 1000))
     assert np.abs(found - expected).mean() < 0.5  # grey levels
     shifted = Frame(frame.left + 4, frame.top, frame.side).cut(whole, 64)
     assert np.abs(found - expected).mean() < 0.2 * np.abs(shifted - expected).mean()
 
 
 def test_nothing_is_cut_from_beside_a_reduced_photograph():
-    assert not Frame(5000, 0, 100).cut_reduced(np.ones((40, 40, 3), np.uint8), 2, (80, 80), 16).any()
+    assert not Frame(5000, 0, 100).cut_finely(np.ones((40, 40, 3), np.uint8), 16, 2, (80, 80)).any()
