@@ -104,7 +104,7 @@ def test_beyond_the_queue_503_with_retry_after_before_any_of_the_body(published:
 
 
 def test_the_metrics_tell_who_was_refused(published: Path) -> None:
-    with gated(published, max_queue_length=1, deadline_s=0.3) as service, cf.ThreadPoolExecutor(2) as pool:
+    with gated(published, max_queue_length=1, deadline_s=3) as service, cf.ThreadPoolExecutor(2) as pool:
         late = [pool.submit(service.post) for _ in range(2)]
         until(lambda: service.queue._waiting == 1)
         assert service.post().status_code == 503
