@@ -47,7 +47,7 @@ def unbroken(eyes: Path, published: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def started(*arguments: object, shell: str = "") -> subprocess.Popen[str]:
-    """A run in the background, perhaps after a shell's words. It gives way to the test, which must see it unfinished."""
+    """A run in the background, perhaps after some shell. It gives way to the test, which has to see it unfinished."""
     command = [sys.executable, "-m", "service", "segment", *map(str, arguments)]
     if shell:
         command = ["bash", "-c", f'{shell}; exec "$@"', "bash", *command]

@@ -209,7 +209,9 @@ def test_one_caller_may_have_only_so_many_requests_under_way(published: Path, tm
 def test_who_tries_many_keys_has_to_wait_and_the_right_key_has_not(
     start: Callable[..., TestClient], tmp_path: Path
 ) -> None:
-    client = start(keys=key_file(tmp_path, *ENTRIES), wrong_keys="30/day")  # no window ends meanwhile, however slow it is
+    client = start(
+        keys=key_file(tmp_path, *ENTRIES), wrong_keys="30/day"
+    )  # no window ends meanwhile, however slow it is
     codes = [code(client.get("/v1/versions", headers=bearer(new_key())))[1] for _ in range(40)]
     assert codes == ["key_invalid"] * 30 + ["rate_exceeded"] * 10
     assert client.get("/v1/versions", headers=bearer(CLINIC)).status_code == 200
