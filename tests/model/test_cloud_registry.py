@@ -253,6 +253,32 @@ def test_of_two_publishers_of_one_version_one_wins(objects: Objects, tmp_path: P
     assert contents(found.folder) == contents(staged[outcomes.index("won")])
 
 
+@pytest.mark.parametrize("overtaken", ["manifest", "alias"])
+def test_who_is_overtaken_at_the_last_moment_has_lost(
+    filled: CloudRegistry, objects: Objects, proxy: FaultyProxy, tmp_path: Path, overtaken: str
+) -> None:
+    """One publisher's last request but one, or its last, is held back until another has done the same."""
+    staged = stage(tmp_path / THIRD, THIRD).folder
+    files, held = len(contents(staged)), Fault("^POST .*upload", "held", times=1)
+    proxy.set(Fault("^POST .*upload", "slow", 0, times=files - 1 if overtaken == "manifest" else files), held)
+    quick = open_at(objects, tmp_path / "quick", Patience(10, 20))
+    with ThreadPoolExecutor(1) as pool:
+        slow = open_at(objects, tmp_path / "slow", Patience(10, 20))
+        publishing = pool.submit(slow.publish, staged, "production")
+        while not held.met and not publishing.done():
+            time.sleep(0.005)
+        if overtaken == "manifest":
+            quick.publish(staged)
+        else:
+            quick.set_alias("production", SECOND)
+        held.released.set()
+        with pytest.raises(VersionExists if overtaken == "manifest" else AliasConflict, match="somebody else"):
+            publishing.result()
+    assert held.met == 1
+    assert quick.aliases() == {"production": FIRST if overtaken == "manifest" else SECOND}
+    assert quick.open(THIRD).manifest.version == THIRD
+
+
 def test_of_publishers_that_move_one_alias_one_wins(filled: CloudRegistry, objects: Objects, tmp_path: Path) -> None:
     versions = [f"2026.4.{number}" for number in range(1, 5)]
 
