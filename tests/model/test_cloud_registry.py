@@ -380,7 +380,8 @@ import os
 from pathlib import Path
 from model.bucket import Bucket
 from model.cloud_registry import CloudRegistry
-import google.cloud.storage
+CloudRegistry(Bucket({str(filled)!r}), Path({str(tmp_path / "warm")!r})).open({FIRST!r})  # imports what children need
+print("ready", flush=True)
 for _ in iter(input, ""):
     child = os.fork()
     if child == 0:
@@ -393,6 +394,7 @@ for _ in iter(input, ""):
     outcomes = []
     registry = open_at(objects, tmp_path / "killed", Patience(10, 20))
     with subprocess.Popen([sys.executable, "-c", program], **pipes) as parent:
+        assert parent.stdout.readline() == "ready\n"
         for step in range(1, 40):
             held = Fault("", "held", times=1)
             proxy.set(Fault("", "slow", 0, times=step - 1), held)
