@@ -93,7 +93,7 @@ def main() -> None:
     options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / f"{today}-concurrency.md")
     given = options.parse_args()
     template = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["spec"]["template"]["spec"]
-    photographs = list(varied(8, (2000,)))
+    photographs, before = list(varied(8, (2000,))), os.getloadavg()[0]
     reports: dict[int, list[load.Report]] = {clients: [] for clients in CLIENTS}
     with started(given.image, template) as container:
         asyncio.run(load.run(container.url, photographs, 4, 3.0))  # warm
@@ -110,7 +110,7 @@ def main() -> None:
     text = f"""# One container under concurrent requests, {today}
 
 `{given.image}` as docker/cloud-run.yaml has it ({limits}), on {os.cpu_count()} cores, {cpu_name()},
-which the clients share. JPEGs of 2000 × 1750 pixels, `masks=rle`.
+which the clients share; load average before {before:.1f}. JPEGs of 2000 × 1750 pixels, `masks=rle`.
 
 | requests at once | photographs per s | p50 ms | p95 ms | other than 200 |
 |---|---|---|---|---|

@@ -6,6 +6,7 @@ Needs Docker and the images and lists of `make sbom`. Writes Markdown to benchma
 import argparse
 import csv
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -42,7 +43,8 @@ def report(image: str, sbom: Path, rounds: int, today: str) -> Iterator[str]:
     """The lines of the Markdown."""
     engine = docker("version", "--format", "{{.Server.Version}}")
     yield f"# The container images, {today}\n"
-    yield f"Docker {engine}, {cpu_name()}. Sizes are those of `docker history`, unpacked, in units of 10^6 bytes."
+    yield f"Docker {engine}, {os.cpu_count()} cores, {cpu_name()}, load average {os.getloadavg()[0]:.1f}."
+    yield "Sizes are those of `docker history`, unpacked, in units of 10^6 bytes."
     for name in (f"{image}:slim", image):
         (found,) = json.loads(docker("image", "inspect", name))
         yield f"\n## {name}: {found['Size'] / MEGA:.0f} MB\n"

@@ -177,7 +177,8 @@ def told(
         "the two versions' masks of one photograph": f"at least {apart} pixels apart",
         "p50, p99, longest": ", ".join(f"{ms:.0f} ms" for ms in (quantile(took, 0.5), quantile(took, 0.99), max(took))),
     }
-    machine = f"{os.cpu_count()} cores, {cpu_name()}; the clients share them with the service."
+    load = f"load average at the end {os.getloadavg()[0]:.1f}"
+    machine = f"{os.cpu_count()} cores, {cpu_name()}; the clients share them with the service; {load}."
     title = f"# Thirty swaps under load, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     head = f"{title}\n\n{machine}\n\n| what | figure |\n|---|---|"
     wrong = [f"{count} × {status}" for status, count in statuses.items() if status != 200]
