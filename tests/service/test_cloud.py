@@ -79,6 +79,7 @@ def full_disk(service: Running) -> Iterator[None]:
         resource.prlimit(process, kind, before)
 
 
+@pytest.mark.timeout(900)
 def test_the_service_outlives_its_storage(
     cloud: CloudRegistry, objects: Objects, proxy: FaultyProxy, blind: Path, tmp_path: Path
 ) -> None:
@@ -220,6 +221,7 @@ class Askers:
         return found
 
 
+@pytest.mark.timeout(900)
 def test_thirty_swaps_under_load_and_nobody_notices(cloud: CloudRegistry, tmp_path: Path) -> None:
     """Every answer is 200, and its masks are those of the version that it names.
 
