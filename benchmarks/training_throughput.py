@@ -36,7 +36,7 @@ def main() -> None:
     """Measure, print, keep. `--quick` only shows that it runs: one short lap, nothing is kept."""
     quick = "--quick" in sys.argv[1:]
     steps, laps = (2, 1) if quick else (STEPS, LAPS)
-    text = as_markdown(measure(4 if quick else PHOTOGRAPHS, steps, laps), steps, laps)
+    text = as_markdown(*measure(4 if quick else PHOTOGRAPHS, steps, laps), steps, laps)
     print(text)
     if not quick:
         path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-training-throughput-{os.environ['KERAS_BACKEND']}.md"
@@ -44,9 +44,10 @@ def main() -> None:
         print(f"kept: {path}", file=sys.stderr)
 
 
-def measure(photographs: int, steps: int, laps: int) -> list[Throughput]:
-    """Every device that this Keras backend sees, each in float32 and, where it computes in it, bf16."""
+def measure(photographs: int, steps: int, laps: int) -> tuple[list[Throughput], list[str]]:
+    """Every device that this Keras backend sees, each in float32 and bf16; and which of them only emulate bf16."""
     rows: list[Throughput] = []
+    emulating: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         preset = drawn_preset()
         write_folder(Path(folder) / "drawn", photographs, seed=1)
@@ -59,9 +60,11 @@ def measure(photographs: int, steps: int, laps: int) -> list[Throughput]:
                 accelerator = choose(device)
             except InvalidConfiguration:
                 continue  # there is none
-            precisions = (False, True) if accelerator.bf16 else (False,)
-            rows += measure_preset(preset, splits, cache, accelerator, precisions, steps, laps)
-    return rows
+            if not accelerator.bf16:
+                emulating.append(str(accelerator))
+            forced = dataclasses.replace(accelerator, bf16=True)
+            rows += measure_preset(preset, splits, cache, forced, (False, True), steps, laps)
+    return rows, emulating
 
 
 def drawn_preset() -> Preset:
@@ -73,7 +76,7 @@ def drawn_preset() -> Preset:
     return dataclasses.replace(bundled, name="drawn", sources=(SourceConfig("drawn"),), never_held_out=(), **networks)
 
 
-def as_markdown(rows: list[Throughput], steps: int = STEPS, laps: int = LAPS) -> str:
+def as_markdown(rows: list[Throughput], emulating: list[str], steps: int = STEPS, laps: int = LAPS) -> str:
     """The table and what it was measured on."""
     software = f"Python {platform.python_version()}, Keras {version('keras')} on {os.environ['KERAS_BACKEND']}"
     lines = [
@@ -88,6 +91,8 @@ def as_markdown(rows: list[Throughput], steps: int = STEPS, laps: int = LAPS) ->
         "|---|---|---|---|---|---|---|---|",
         *(f"| {' | '.join(as_cells(row))} |" for row in rows),
     ]
+    if emulating:
+        lines += ["", f"Training takes f32 by itself, as bf16 is emulated or no faster: {', '.join(emulating)}."]
     return "\n".join(lines) + "\n"
 
 

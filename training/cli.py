@@ -341,7 +341,9 @@ def cross(
     from training.accelerator import choose
     from training.cache import Cache
     from training.config import read_preset
+    from training.cross_report import budget, write_matrix
     from training.publish import Facts
+    from training.run import run_facts
 
     chosen = read_preset(preset)
     chosen = chosen if steps is None else matrix.with_steps(chosen, steps)
@@ -351,15 +353,20 @@ def cross(
     facts = Facts(f"{now.year}.{now.month}.1", now.isoformat(), installed_version("cupdisc"), "cross", str(accelerator))
 
     prepared = Cache(cache, out / "prepared") if cache else None
+    runs: dict[str, dict[str, Any]] = {}
 
     @functools.cache
     def run(cell: matrix.Cell) -> "list[Result]":
         preset_of_cell = matrix.preset_of_cell(chosen, cell, judges)
-        return matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator, prepared)
+        results = matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator, prepared)
+        runs[cell.name], _ = run_facts(out / cell.name)
+        return results
 
-    numbers = matrix.whole_numbers(seeds)
-    found = matrix.cross(judges, numbers, matrix.recipes(choose_by or ()), run)
-    console.print(matrix.write_matrix(found, out), markup=False, highlight=False, soft_wrap=True)
+    numbers, candidates = matrix.whole_numbers(seeds), matrix.recipes(choose_by or ())
+    found = matrix.cross(judges, numbers, candidates, run)
+    trained = matrix.preset_of_cell(chosen, matrix.Cell(judges, chosen.seed, candidates[0]), judges)
+    about = budget(trained, judges, list(runs.values())) if len(candidates) == 1 else []
+    console.print(write_matrix(found, out, about), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

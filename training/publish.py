@@ -19,7 +19,7 @@ from model.unet import UNetConfig
 from training import calibrate
 from training.card import write_card
 from training.compare import MARGIN, WorseVersion, compare, worse
-from training.evaluate import Result, evaluate, write_csv
+from training.evaluate import Result, evaluate, overlaps, write_csv
 from training.report import write_report
 from training.run import Trained
 from training.summary import summarise
@@ -229,12 +229,13 @@ def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, conso
     for split in trained.splits.values():
         outlined = [e for e in split.training if e.cup_annotated]
         examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
-    trials = {}
-    for threshold in TRIAL_THRESHOLDS:
-        thresholds = dataclasses.replace(calibrate.OPEN, disc=threshold, cup=threshold)
-        draft = dataclasses.replace(manifest, thresholds=dataclasses.asdict(thresholds))
-        trials[threshold] = _evaluate(artefact.write(folder, draft), examples, console)
-    return calibrate.best_thresholds(trials)
+    if not examples:
+        return calibrate.OPEN
+    console.print(f"choosing thresholds on {len(examples)} photographs")
+    version = Segmenter(artefact.write(folder, manifest))
+    trials = {each: dataclasses.replace(calibrate.OPEN, disc=each, cup=each) for each in TRIAL_THRESHOLDS}
+    segmenters = {each: version.with_thresholds(thresholds) for each, thresholds in trials.items()}
+    return calibrate.best_thresholds(overlaps(segmenters, examples))
 
 
 def _evaluate(version: Artefact, examples: list[Any], console: Console) -> list[Result]:

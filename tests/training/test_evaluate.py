@@ -1,12 +1,18 @@
 """Tests of `training.evaluate`: tables of results."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from model.artefact import Artefact
 from model.errors import InvalidConfiguration
+from model.segmenter import Segmenter
 from tests.training.results import result
-from training.evaluate import COLUMNS, read_csv, write_csv
+from training.calibrate import OPEN
+from training.evaluate import COLUMNS, evaluate, overlaps, read_csv, write_csv
+from training.run import Trained
+from training.sources.folder import read_source
 
 LEFT_OUT = Path(__file__).parents[2] / "training" / "left_out" / "drishti-gs1.csv"
 
@@ -37,3 +43,18 @@ def test_something_else_is_refused_by_name(tmp_path: Path):
     (tmp_path / "odd.csv").write_text("source,id\nclinic,1\n", encoding="utf-8")
     with pytest.raises(InvalidConfiguration, match=r"odd\.csv"):
         read_csv(tmp_path / "odd.csv")
+
+
+def test_thresholds_are_tried_as_a_version_with_them_would_answer(
+    drawn_run: tuple[Path, Trained], drawn_version: Artefact
+):
+    folder, _ = drawn_run
+    examples = read_source(folder / "data" / "crops", "crops")[:3]
+    version = Segmenter(drawn_version)
+    tried = {each: version.with_thresholds(replace(OPEN, disc=each, cup=each)) for each in (0.3, 0.9)}
+    found = overlaps(tried, examples)
+    for threshold, segmenter in tried.items():
+        answers = evaluate(segmenter, examples)
+        assert [o.disc_dice for o in found[threshold]] == [r.disc_dice for r in answers]
+        assert [o.cup_dice for o in found[threshold]] == [r.cup_dice for r in answers]
+    assert found[0.3] != found[0.9]
