@@ -374,7 +374,10 @@ def paper(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, the networks and paper.md.")],
     preset: Annotated[str, typer.Option(help="`paper`, or a TOML file like training/presets/paper.toml.")] = "paper",
     data: Data = DATA,
-    network: Annotated[str | None, typer.Option(help="64/6/1.1, 72/6/1.2 or 64/5/1.6.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Start channels, depth, growth. The original's: 64/6/1.1, 72/6/1.2, 64/5/1.6; others too."),
+    ] = None,
     outputs: Annotated[list[str] | None, typer.Option(help="cup or disc; both by themselves.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Shorter than the original's 15.")] = None,
     steps: Annotated[int | None, typer.Option(help="In each epoch; shorter than the original's 150.")] = None,
@@ -393,9 +396,9 @@ def paper(
     from training.paper import read_paper, repeat_paper
     from training.paper_report import write_report
 
-    original = read_paper(preset)
+    given = read_paper(preset)
+    given = given if network is None else given.with_network(network)
     changes: dict[str, Any] = {
-        "network": network,
         "outputs": tuple(outputs) if outputs else None,
         "epochs": epochs,
         "steps_per_epoch": steps,
@@ -403,12 +406,12 @@ def paper(
         "photographs": photographs,
         "mixed_precision": bf16 or None,
     }
-    chosen = dataclasses.replace(original, **{key: value for key, value in changes.items() if value is not None})
+    chosen = dataclasses.replace(given, **{key: value for key, value in changes.items() if value is not None})
     accelerator = choose(device)
     console.print(f"{accelerator}")
     repeated = repeat_paper(chosen, data, out, accelerator, console)
     command = shlex.join(["cupdisc-train", *sys.argv[1:]])
-    console.print(write_report(repeated, original, command, out), markup=False)
+    console.print(write_report(repeated, read_paper(), command, out), markup=False)
     console.print(f"report: {out / 'paper.md'}")
 
 

@@ -31,6 +31,7 @@ from training.publish import Facts, stage_version
 from training.run import save_run, train_run
 from training.sources.example import digest
 from training.split import read_splits
+from training.whole_file import whole_file
 
 FIGURES = ("disc Dice", "cup Dice", "vCDR error")
 Recipe = tuple[tuple[str, str], ...]  # what differs from the preset: (path of a key, TOML value) of each
@@ -150,9 +151,8 @@ def run_cell(
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as version:
         _, results = stage_version(trained, facts, Path(version), console)
     write_csv(results, folder / "photographs.csv")
-    partial = folder / "cell.partial"
-    partial.write_text(json.dumps(identity, indent=1), encoding="utf-8")
-    partial.replace(finished)
+    with whole_file(finished) as partial:
+        partial.write_text(json.dumps(identity, indent=1), encoding="utf-8")
     return results
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from training.config import NetworkConfig, Preset
 from training.cross import FIGURES
 from training.evaluate import write_csv
+from training.whole_file import whole_file
 
 FAR = 0.05  # share of a radius by which one outline must be nearer to the annotated one before it is called so
 
@@ -130,6 +131,8 @@ def write_matrix(matrix: Mapping[str, Any], out: Path, about: Sequence[str] = ()
     text = as_markdown(matrix, about)
     write_csv(matrix["left_out"], out / "left_out.csv")
     figures = {name: value for name, value in matrix.items() if name != "left_out"}
-    (out / "cross.json").write_text(json.dumps({"about": list(about), **figures}, indent=1) + "\n", encoding="utf-8")
-    (out / "cross.md").write_text(text, encoding="utf-8")
+    encoded = json.dumps({"about": list(about), **figures}, indent=1) + "\n"
+    for name, content in (("cross.json", encoded), ("cross.md", text)):
+        with whole_file(out / name) as partial:
+            partial.write_text(content, encoding="utf-8")
     return text

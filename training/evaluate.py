@@ -15,6 +15,7 @@ from model.masks import Label
 from model.segmenter import Segmentation, Segmenter
 from training.metrics import dice, hausdorff_95, radii_ratio, reliability
 from training.sources.example import Example, Shares, labels_of, read_each
+from training.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,8 @@ def _without_blanks(row: dict[str, str]) -> dict[str, str | None]:
 
 
 def write_csv(results: Sequence[Result], path: Path) -> None:
-    """One row per photograph."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """One row per photograph; the table appears whole or not at all. Raises CannotWrite."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([getattr(result, name) for name in COLUMNS] for result in results)

@@ -8,11 +8,13 @@ import pytest
 from model.artefact import Artefact
 from model.errors import InvalidConfiguration
 from model.segmenter import Segmenter
+from tests.training.full_disk import room_for
 from tests.training.results import result
 from training.calibrate import OPEN
 from training.evaluate import COLUMNS, evaluate, overlaps, read_csv, write_csv
 from training.run import Trained
 from training.sources.folder import read_source
+from training.whole_file import CannotWrite
 
 LEFT_OUT = Path(__file__).parents[2] / "training" / "left_out" / "drishti-gs1.csv"
 
@@ -33,6 +35,14 @@ def test_a_table_from_before_there_were_distances_is_read():
     assert results[0].disc_dice == pytest.approx(0.97345, abs=1e-5)
     assert results[0].disc_hausdorff95 is None
     assert "glaucoma" not in LEFT_OUT.read_text(encoding="utf-8").splitlines()[0].split(",")
+
+
+def test_a_full_disk_leaves_the_table_that_was_there(tmp_path: Path):
+    write_csv([result(identity="001")], tmp_path / "table.csv")
+    with room_for(1000), pytest.raises(CannotWrite, match=r"table\.csv"):
+        write_csv([result(identity=f"{number:03}") for number in range(200)], tmp_path / "table.csv")
+    assert [each.id for each in read_csv(tmp_path / "table.csv")] == ["001"]
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_pixels_are_not_in_the_table():
