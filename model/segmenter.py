@@ -185,6 +185,12 @@ class Segmenter:
         other._segmenter = share("segmenter", self._segmenter)
         return other
 
+    def with_thresholds(self, thresholds: Thresholds) -> "Segmenter":
+        """The same version on the same engines with other thresholds than its manifest's: what choosing them tries."""
+        other = copy.copy(self)
+        other._thresholds = thresholds
+        return other
+
     @property
     def smallest_side(self) -> int:
         """Pixels of the shorter side that a reduced photograph keeps: enough for both networks if its disc is usual."""
