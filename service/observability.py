@@ -96,7 +96,7 @@ class Metrics:
         self._batch_size = Histogram(
             "cupdisc_batch_size", "Photographs in one call of a network.", ["network"], buckets=BATCHES, registry=own
         )
-        self._queue = Gauge("cupdisc_queue_length", "Photographs that wait for a network.", registry=own, **_SUMMED)
+        self._queue = Gauge("cupdisc_queue_length", "Photographs that wait for a network.", **summed)
         self._refusal_seconds = Histogram(
             "cupdisc_refusal_seconds",
             "Head of the request to beginning of the answer, where that is 503.",
