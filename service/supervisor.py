@@ -76,6 +76,7 @@ class ReplicaConfig(uvicorn.Config):
     def configure_logging(self) -> None:
         """Of every process; the first thing that a new one does."""
         logs.configure(self.settings.log_format, self.settings.log_level)
+        super().configure_logging()  # which has no log of its own made of what clients wrote into their paths
 
     def load(self) -> None:
         """Everything that answers, in this process."""

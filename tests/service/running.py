@@ -65,11 +65,11 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[Running]:
-    """Start a service with these settings, and end it. Its log goes into the folder."""
+def running(folder: Path, *options: str, **settings: Any) -> Iterator[Running]:
+    """Start a service with these options and settings, and end it. Its log goes into the folder."""
     given = {f"CUPDISC_{name.upper()}": str(value) for name, value in settings.items()}
     log = folder / "service.log"
-    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", *options]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **given})
     service = Running(process, log)
