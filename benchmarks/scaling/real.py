@@ -2,9 +2,9 @@
 
     python -m benchmarks.scaling.real
 
-Each replica has one core and takes every second photograph, as a proxy deals them out. First one photograph at a time,
-which tells what each costs; then independent arrivals (Poisson) at shares of what that promises. Best on a machine at
-rest.
+The replicas take turns, as a proxy deals photographs out; each has one core, of its own or shared (`--cores 0 1`,
+`--cores 1 1`). First one photograph at a time, which tells what each costs; then independent arrivals (Poisson) at shares
+of what that promises. Best on a machine at rest.
 """
 
 import argparse
@@ -23,11 +23,9 @@ from benchmarks import load
 from benchmarks.machine import cpu_name
 from benchmarks.photographs import varied
 from benchmarks.serving import Service, serving
-from model.engines import usable_cores
 
 RESULTS = Path(__file__).parents[1] / "results"
-REPLICAS = 2
-SHARES = (0.3, 0.5, 0.7, 0.8)  # of what the replicas can do
+SHARES = (0.3, 0.5, 0.7, 0.8)  # of what the cores can do
 KINDS = 10  # of photographs
 SEED = 20261125
 
@@ -92,21 +90,22 @@ async def under_load(services: Sequence[Service], photographs: Sequence[bytes], 
     return took
 
 
-def measure(seconds: float, rounds: int) -> dict[str, object]:
-    """As it is kept."""
+def measure(seconds: float, rounds: int, cores: Sequence[int]) -> dict[str, object]:
+    """As it is kept.
+
+    Args:
+        cores: of each replica.
+    """
     photographs = list(varied(KINDS))
     with contextlib.ExitStack() as stack:
-        services = [
-            stack.enter_context(serving(cores={core}, precision="auto"))
-            for core in sorted(os.sched_getaffinity(0))[:REPLICAS]
-        ]
+        services = [stack.enter_context(serving(cores={core})) for core in cores]
         for service in services:
             asyncio.run(load.run(service.url, photographs, 2, 3.0))  # warm
         took = asyncio.run(alone(services[0], photographs, rounds))
         mean_s = sum(sum(each) / len(each) for each in took) / len(took) / 1000
         runs = []
         for share in SHARES:
-            rate = share * REPLICAS / mean_s
+            rate = share * len(set(cores)) / mean_s
             found = asyncio.run(under_load(services, photographs, arrivals(rate, seconds, SEED)))
             failed = sum(each != each for each in found)
             runs.append(Run(share, rate, seconds, [round(each, 2) for each in found if each == each], failed))
@@ -114,7 +113,7 @@ def measure(seconds: float, rounds: int) -> dict[str, object]:
     return {
         "taken": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "cpu": cpu_name(),
-        "cores": usable_cores(),
+        "replicas_on_cores": list(cores),
         "load_average_at_the_end": round(os.getloadavg()[0], 2),
         "bytes": [len(each) for each in photographs],
         "alone_ms": [[round(each, 2) for each in kind] for kind in took],
@@ -128,8 +127,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of each rate")
     parser.add_argument("--rounds", type=int, default=20, help="of each photograph alone")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
+    parser.add_argument("--cores", type=int, nargs="+", default=[0, 1], help="the core of each replica")
     options = parser.parse_args()
-    found = measure(options.seconds, options.rounds)
+    found = measure(options.seconds, options.rounds, options.cores)
     options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / f"{datetime.now(UTC):%Y-%m-%d}-two-replicas.json"
     target.write_text(json.dumps(found) + "\n", encoding="utf-8")
