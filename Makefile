@@ -71,8 +71,9 @@ bench-peers: install  ## CupDisc beside six other servers, into benchmarks/resul
 fuzz: install  ## 2,000 generated requests and 5,000 damaged photographs, into benchmarks/results/
 	$(BIN)/python -m benchmarks.fuzz
 
-soak: install  ## half an hour at 80 % of the limit, another version every minute, into benchmarks/results/
-	$(BIN)/python -m benchmarks.soak
+soak: MINUTES ?= 30
+soak: install  ## MINUTES=30 at 80 % of the limit, another version every minute, into benchmarks/results/
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 licences: install  ## of every package
 	$(BIN)/pip-licenses --format=markdown --order=license --with-urls
