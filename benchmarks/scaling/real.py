@@ -3,8 +3,8 @@
     python -m benchmarks.scaling.real
 
 The replicas take turns, as a proxy deals photographs out; each has one core, of its own or shared (`--cores 0 1`,
-`--cores 1 1`). First one photograph at a time, which tells what each costs; then independent arrivals (Poisson) at shares
-of what that promises. Best on a machine at rest.
+`--cores 1 1`). First one photograph at a time, which tells what each costs; then independent arrivals (Poisson) at
+shares of what that promises. Best on a machine at rest.
 """
 
 import argparse
