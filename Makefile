@@ -68,6 +68,9 @@ bench-bulk: install  ## `cupdisc segment` over 500 photographs beside bare decod
 bench-peers: install  ## CupDisc beside six other servers, into benchmarks/results/; environments in $$CUPDISC_PEERS or /tmp
 	$(BIN)/python -m benchmarks.peers
 
+bench-workers: install  ## one process or several behind one address, into benchmarks/results/
+	$(BIN)/python -m benchmarks.workers
+
 fuzz: install  ## 2,000 generated requests and 5,000 damaged photographs, into benchmarks/results/
 	$(BIN)/python -m benchmarks.fuzz
 

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
@@ -57,7 +58,7 @@ class Group:
     def forget(self, pid: int) -> None:
         """A replica has died. What it counted is kept: counters must never fall."""
         (self.folder / f"{pid}.json").unlink(missing_ok=True)
-        mark_process_dead(pid, str(self.folder))
+        mark_process_dead(pid, str(self.folder))  # type: ignore[no-untyped-call]
 
     def look_again(self) -> None:
         """All shall look at their registry, soon."""
@@ -72,7 +73,7 @@ class Group:
     def figures(self) -> bytes:
         """All replicas' metrics in Prometheus's text format: counted together, and each one's processor and memory."""
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self.folder))
+        MultiProcessCollector(registry, str(self.folder))  # type: ignore[no-untyped-call]
         registry.register(_Processes(self.states()))
         return generate_latest(registry)
 
@@ -123,7 +124,7 @@ class _Processes:
     def collect(self) -> Iterator[Metric]:
         merged: dict[str, Metric] = {}
         for state in self._states:
-            for metric in ProcessCollector(pid=lambda pid=state.pid: pid, registry=None).collect():
+            for metric in ProcessCollector(pid=partial(int, state.pid), registry=None).collect():
                 kept = merged.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
                 for sample in metric.samples:
                     kept.add_sample(sample.name, {**sample.labels, "replica": state.name}, sample.value)
