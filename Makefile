@@ -20,7 +20,7 @@ install: .venv/installed  ## the virtual environment with everything, from the p
 
 .venv/installed: requirements/dev.txt pyproject.toml | .venv/bin/pip
 	@echo "installing into .venv: about a minute, 3.5 GB"
-	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.txt
+	$(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements/dev.txt
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch .venv/serves $@
 
