@@ -60,10 +60,13 @@ def arrivals(rate: float, seconds: float, seed: int) -> list[Arrival]:
 async def alone(service: Service, photographs: Sequence[bytes], rounds: int) -> list[list[float]]:
     """Milliseconds of each photograph, one request at a time."""
     took: list[list[float]] = [[] for _ in photographs]
+    line = load.Line(service.url, load.PATH, load.HEADERS)
     for _ in range(rounds):
         for kind, photograph in enumerate(photographs):
-            report = await load.run(service.url, [photograph], 1, 0.0001)
-            took[kind] += report.took_ms()
+            sample = await line.send(photograph)
+            if sample.outcome == "200":
+                took[kind].append(sample.took_s * 1000)
+    line.close()
     return took
 
 
@@ -98,7 +101,7 @@ def measure(seconds: float, rounds: int, cores: Sequence[int]) -> dict[str, obje
     """
     photographs = list(varied(KINDS))
     with contextlib.ExitStack() as stack:
-        services = [stack.enter_context(serving(cores={core})) for core in cores]
+        services = [stack.enter_context(serving(cores={core}, keep_alive_s=60)) for core in cores]
         for service in services:
             asyncio.run(load.run(service.url, photographs, 2, 3.0))  # warm
         took = asyncio.run(alone(services[0], photographs, rounds))
