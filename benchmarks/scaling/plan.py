@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import load
-from benchmarks.scaling.real import SEED, arrivals
+from benchmarks.scaling.real import PARALLEL, SEED, arrivals
 from benchmarks.scaling.simulation import Outcome, Scaling, Shape, replayed, scaled
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -49,10 +49,16 @@ def costs_s(real: dict[str, Any]) -> list[float]:
     return [statistics.median(each) / 1000 for each in real["alone_ms"]]
 
 
+def efficiency(real: dict[str, Any]) -> float:
+    """What cores still do when several photographs share each of them, of what they do for one at a time."""
+    cores = len(set(real["replicas_on_cores"]))
+    return min(1.0, float(real["saturated_per_s"]) * statistics.fmean(costs_s(real)) / cores)
+
+
 def checks(real: dict[str, Any]) -> list[Check]:
     """Every rate of the real run again, with the very arrivals that it had."""
     on, costs, found = real["replicas_on_cores"], costs_s(real), []
-    shape = Shape(cores=1, parallel=2, queue=POD_QUEUE)  # a replica on one core works on two at a time
+    shape = Shape(1, PARALLEL, POD_QUEUE, efficiency(real))
     for run in real["runs"]:
         plan = [(each.at_s, costs[each.kind]) for each in arrivals(run["rate"], run["seconds"], SEED)]
         outcome = replayed(plan, shape, len(on), shared=len(set(on)) == 1)
@@ -69,26 +75,26 @@ def replicas_for(per_s: float, cost_s: float) -> int:
     return max(2, math.ceil(per_s * cost_s / (BUSY * POD_CORES)))
 
 
-def steady(per_minute: int, costs: list[float]) -> tuple[int, Outcome]:
+def steady(per_minute: int, costs: list[float], shared: float) -> tuple[int, Outcome]:
     """The replicas that are planned, and what clients see of them; of very many a part, the rest being the same."""
     per_s, cost_s = per_minute / 60, statistics.fmean(costs)
     replicas = replicas_for(per_s, cost_s)
     part = min(replicas, 24)
     rate = per_s * part / replicas
-    shape = Shape(POD_CORES, POD_PARALLEL, POD_QUEUE)
+    shape = Shape(POD_CORES, POD_PARALLEL, POD_QUEUE, shared)
     rules = Scaling(least=part, most=part)
     seconds = min(3600.0, max(120.0, 6000 / rate))
     return replicas, scaled(lambda now: rate, costs, shape, rules, seconds, SEED)
 
 
-def doubling(per_minute: int, costs: list[float], cold_start_s: float) -> Outcome:
+def doubling(per_minute: int, costs: list[float], shared: float, cold_start_s: float) -> Outcome:
     """More than twice the load at once, on what was planned, with the autoscaler's help; of very many a part."""
     per_s, cost_s = per_minute / 60, statistics.fmean(costs)
     replicas = replicas_for(per_s, cost_s)
     part = min(replicas, 8)
     rate = per_s * part / replicas
     rules = Scaling(least=part, most=4 * part, cold_start_s=cold_start_s)
-    shape = Shape(POD_CORES, POD_PARALLEL, POD_QUEUE)
+    shape = Shape(POD_CORES, POD_PARALLEL, POD_QUEUE, shared)
     return scaled(lambda now: rate if now < 60 else 2.2 * rate, costs, shape, rules, 300.0, SEED)
 
 
@@ -107,7 +113,8 @@ def report(real: dict[str, Any]) -> str:
     lines = [
         f"A photograph takes {cost_s * 1000:.0f} ms of one core (`masks=rle`; ten kinds of {mib:.2f} MiB in the mean,"
         f" 0.9 to 7.9 megapixels): {1 / cost_s:.1f} photographs per second per core,"
-        f" {1 / cost_s / (replica_usd / POD_CORES):,.0f} per dollar where every core is busy.",
+        f" {1 / cost_s / (replica_usd / POD_CORES):,.0f} per dollar where every core is busy. Shared by several"
+        f" photographs, a core does {efficiency(real):.0%} of that.",
         "",
         "## The simulation and the real run",
         "",
@@ -132,7 +139,7 @@ def report(real: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for per_minute in SIZES:
-        replicas, outcome = steady(per_minute, costs)
+        replicas, outcome = steady(per_minute, costs, efficiency(real))
         monthly = replicas * replica_usd * MONTH_S
         per_million = monthly / (per_minute / 60 * MONTH_S) * 1e6
         quantiles = " | ".join(f"{outcome.quantile_s(share) * 1000:.0f}" for share in (0.5, 0.95, 0.99))
@@ -157,7 +164,7 @@ def report(real: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for per_minute, cold in itertools.product(SIZES[1:], COLD_STARTS_S):
-        outcome = doubling(per_minute, costs, cold)
+        outcome = doubling(per_minute, costs, efficiency(real), cold)
         early = sorted(took for at, took in outcome.latencies_s if 60 <= at < 180)
         total = len(outcome.latencies_s) + outcome.refused
         grown = outcome.replicas[-1][1] / outcome.replicas[0][1]

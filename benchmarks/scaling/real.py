@@ -3,8 +3,9 @@
     python -m benchmarks.scaling.real
 
 The replicas take turns, as a proxy deals photographs out; each has one core, of its own or shared (`--cores 0 1`,
-`--cores 1 1`). First one photograph at a time, which tells what each costs; then independent arrivals (Poisson) at
-shares of what that promises. Best on a machine at rest.
+`--cores 1 1`). First one photograph at a time, which tells what each costs; then as many as they can do, which tells what
+it costs them to share; then independent arrivals (Poisson) at shares of what the first promises. Best on a machine at
+rest.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from benchmarks.photographs import varied
 from benchmarks.serving import Service, serving
 
 RESULTS = Path(__file__).parents[1] / "results"
+PARALLEL = 2  # photographs that a replica on one core works on at a time
 SHARES = (0.3, 0.5, 0.7, 0.8)  # of what the cores can do
 KINDS = 10  # of photographs
 SEED = 20261125
@@ -70,6 +72,12 @@ async def alone(service: Service, photographs: Sequence[bytes], rounds: int) -> 
     return took
 
 
+async def saturated(services: Sequence[Service], photographs: Sequence[bytes], seconds: float) -> float:
+    """Photographs per second over all, with as many clients each as there are photographs that a replica works on."""
+    reports = await asyncio.gather(*(load.run(each.url, photographs, PARALLEL, seconds) for each in services))
+    return sum(report.rate for report in reports)
+
+
 async def under_load(services: Sequence[Service], photographs: Sequence[bytes], plan: Sequence[Arrival]) -> list[float]:
     """Milliseconds from when each should have been sent to its answer; NaN where that was none."""
     pools: list[list[load.Line]] = [[] for _ in services]
@@ -106,6 +114,7 @@ def measure(seconds: float, rounds: int, cores: Sequence[int]) -> dict[str, obje
             asyncio.run(load.run(service.url, photographs, 2, 3.0))  # warm
         took = asyncio.run(alone(services[0], photographs, rounds))
         mean_s = sum(sum(each) / len(each) for each in took) / len(took) / 1000
+        most = asyncio.run(saturated(services, photographs, seconds / 2))
         runs = []
         for share in SHARES:
             rate = share * len(set(cores)) / mean_s
@@ -120,6 +129,7 @@ def measure(seconds: float, rounds: int, cores: Sequence[int]) -> dict[str, obje
         "load_average_at_the_end": round(os.getloadavg()[0], 2),
         "bytes": [len(each) for each in photographs],
         "alone_ms": [[round(each, 2) for each in kind] for kind in took],
+        "saturated_per_s": round(most, 3),
         "runs": [asdict(run) for run in runs],
     }
 

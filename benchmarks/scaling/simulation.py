@@ -1,8 +1,8 @@
 """A service of many replicas as discrete events: arrivals, queues, shared cores, autoscaling, cold starts.
 
 A replica works on a few photographs at a time, which share its machine's cores evenly; others wait in its queue, and
-beyond that are refused. What each photograph costs alone is measured (`real.py`); nothing is fitted to what came under
-load.
+beyond that are refused. What each photograph costs alone is measured, and how much less cores do that are shared
+(`real.py`); nothing is fitted to how long clients waited.
 """
 
 import math
@@ -24,7 +24,7 @@ class Shape:
     cores: float  # of its machine
     parallel: int  # photographs worked on at a time
     queue: int = 32  # more wait than this many, and the next is refused
-    saving: float = 0.0  # share of a photograph's cost that is spared for each other one that shares its network calls
+    efficiency: float = 1.0  # of cores that are shared by more photographs than there are cores
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Outcome:
 class Machine:
     """Cores that all photographs under work on it share evenly, each having one core at most."""
 
-    def __init__(self, env: simpy.Environment, cores: float) -> None:
-        self._env, self._cores = env, cores
+    def __init__(self, env: simpy.Environment, shape: Shape) -> None:
+        self._env, self._cores, self._efficiency = env, shape.cores, shape.efficiency
         self._left: dict[simpy.Event, float] = {}  # seconds of a core that each still needs
         self._since = 0.0
         self._round = 0
@@ -74,7 +74,8 @@ class Machine:
         return done
 
     def _rate(self) -> float:
-        return min(1.0, self._cores / len(self._left)) if self._left else 0.0
+        count = len(self._left)
+        return 1.0 if count <= self._cores else self._efficiency * self._cores / count
 
     def _go_on(self) -> None:
         """Account for the time that has gone by."""
@@ -104,7 +105,7 @@ class Replica:
 
     def __init__(self, env: simpy.Environment, shape: Shape, machine: Machine | None = None) -> None:
         self._env, self._shape = env, shape
-        self._machine = machine or Machine(env, shape.cores)
+        self._machine = machine or Machine(env, shape)
         self._waiting: deque[tuple[float, simpy.Event]] = deque()
         self.at_work = 0
 
@@ -131,7 +132,7 @@ class Replica:
         while self._waiting and self.at_work < self._shape.parallel:
             cost_s, done = self._waiting.popleft()
             self.at_work += 1
-            self._env.process(self._work(cost_s * (1 - self._shape.saving * (self.at_work - 1)), done))
+            self._env.process(self._work(cost_s, done))
 
     def _work(self, cost_s: float, done: simpy.Event) -> Times:
         yield self._machine.work(cost_s)
@@ -211,7 +212,7 @@ def replayed(arrivals: Iterable[tuple[float, float]], shape: Shape, replicas: in
         shared: one machine for all of them, instead of one each.
     """
     env = simpy.Environment()
-    machine = Machine(env, shape.cores) if shared else None
+    machine = Machine(env, shape) if shared else None
     service = Service(env, [Replica(env, shape, machine) for _ in range(replicas)], in_turn)
 
     def arrive() -> Times:
