@@ -3,9 +3,9 @@
     python -m benchmarks.scaling.real
 
 The replicas take turns, as a proxy deals photographs out; each has one core, of its own or shared (`--cores 0 1`,
-`--cores 1 1`). First one photograph at a time, which tells what each costs; then as many as they can do, which tells what
-it costs them to share; then independent arrivals (Poisson) at shares of what the first promises. Best on a machine at
-rest.
+`--cores 1 1`). First one photograph at a time, which tells what each costs; then as many as they can do, which tells
+what it costs them to share; then independent arrivals (Poisson) at shares of what the first promises. Best on a machine
+at rest.
 """
 
 import argparse
