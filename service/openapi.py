@@ -277,7 +277,11 @@ def _document(app: FastAPI, needed_scope: Callable[[str, str], str | None], asks
                 operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scope}`.".lstrip()
                 _add(operation["responses"], _refusals())
             protocol_documents.translate_document(path, operation)
-    for path, kept in (("/v1/segmentations", examples.SEGMENTATIONS), ("/v1/measurements", examples.MEASUREMENTS)):
-        answer = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]
+    for path, method, kept in (
+        ("/v1/segmentations", "post", examples.SEGMENTATIONS),
+        ("/v1/measurements", "post", examples.MEASUREMENTS),
+        ("/v1/versions", "get", examples.VERSIONS),
+    ):
+        answer = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         answer["examples"] = kept  # again: FastAPI drops every null from an example
     return document

@@ -13,6 +13,40 @@ from service.protocol_schemas import ProtocolError
 
 TAG = {"name": "standard protocols", "description": "Open Inference Protocol 2, and TensorFlow Serving's REST API."}
 EXAMPLE_PHOTOGRAPH = "/9j/4AAQ…"
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "v2_server": {"name": "cupdisc", "version": "1.0.0", "extensions": ["binary_tensor_data"]},
+    "v2_live": {"live": True},
+    "v2_ready": {"ready": True},
+    "v2_model": {
+        "name": "disc-cup",
+        "versions": ["2026.11.2"],
+        "platform": "cupdisc",
+        "inputs": [
+            {"name": "photograph", "datatype": "BYTES", "shape": [-1]},
+            {"name": "image", "datatype": "FP32", "shape": [-1, 128, 128, 3]},
+        ],
+        "outputs": [
+            {"name": "answer", "datatype": "BYTES", "shape": [-1]},
+            {"name": "gradable", "datatype": "BOOL", "shape": [-1]},
+            {"name": "label_mask", "datatype": "BYTES", "shape": [-1]},
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 128, 128, 2]},
+        ],
+    },
+    "v2_model_ready": {"name": "disc-cup", "ready": True},
+    "model_status": {
+        "name": "disc-cup",
+        "ready": True,
+        "model_version_status": [
+            {"version": "2026.11.2", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ],
+    },
+    "infer": {
+        "model_name": "disc-cup",
+        "model_version": "2026.11.2",
+        "outputs": [{"name": "gradable", "datatype": "BOOL", "shape": [1], "data": [True]}],
+    },
+    "predict": {"predictions": [{"gradable": True, "reasons": [], "cup_to_disc_ratio": {"vertical": 0.4882}}]},
+}
 INFERENCE = (
     errors.EmptyPhotograph,
     problems.InvalidInference,
@@ -101,17 +135,18 @@ def translate_document(path: str, operation: dict[str, Any]) -> None:
 
 def server_metadata() -> dict[str, Any]:
     """`GET /v2`."""
-    return _operation("v2_server")
+    return _answering(_operation("v2_server"), "v2_server")
 
 
 def health(operation_id: str, *wrong: type[CupDiscError]) -> dict[str, Any]:
     """Of the server."""
-    return _operation(operation_id, *wrong)
+    return _answering(_operation(operation_id, *wrong), operation_id)
 
 
 def about(operation_id: str) -> dict[str, Any]:
     """Of a model or a version."""
-    return _operation(operation_id, *ABOUT)
+    kind = operation_id.replace("version", "model").replace("label_", "").replace("model_model", "model")
+    return _answering(_operation(operation_id, *ABOUT), kind)
 
 
 def infer(operation_id: str) -> dict[str, Any]:
@@ -130,11 +165,16 @@ def infer(operation_id: str) -> dict[str, Any]:
     operation = _operation(operation_id, *INFERENCE)
     operation["openapi_extra"] = _body("InferenceRequest", example)
     binary = "The JSON, of which the header `Inference-Header-Content-Length` tells the length, and binary tensors."
+    answer = {"$ref": "#/components/schemas/InferenceAnswer"}
+    follows = {"file": {"summary": "JSON, then the tensors", "value": "(the bytes)"}}
     operation["responses"][200] = {
         "description": "The outputs.",
         "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/InferenceAnswer"}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary", "description": binary}},
+            "application/json": {"schema": answer, "examples": _shown("infer")},
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary", "description": binary},
+                "examples": follows,
+            },
         },
     }
     return operation
@@ -159,7 +199,7 @@ def predict(operation_id: str) -> dict[str, Any]:
     }
     operation["responses"][200] = {
         "description": "What `/v1/segmentations` says about each photograph, or a network's probabilities.",
-        "content": {"application/json": {"schema": schema}},
+        "content": {"application/json": {"schema": schema, "examples": _shown("predict")}},
     }
     return operation
 
@@ -167,6 +207,15 @@ def predict(operation_id: str) -> dict[str, Any]:
 def _operation(operation_id: str, *wrong: type[CupDiscError]) -> dict[str, Any]:
     responses: dict[int | str, Any] = dict(problems.responses(*wrong))
     return {"operation_id": operation_id, "tags": [TAG["name"]], "responses": responses}
+
+
+def _shown(name: str) -> dict[str, Any]:
+    return {name: {"summary": "What is answered, shortened", "value": EXAMPLES[name]}}
+
+
+def _answering(operation: dict[str, Any], name: str) -> dict[str, Any]:
+    operation["responses"][200] = {"content": {"application/json": {"examples": _shown(name)}}}
+    return operation
 
 
 def _body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
