@@ -56,7 +56,7 @@ def serve(
     version: Version = None,
     engine: Engine = None,
     workers: Annotated[
-        str, typer.Option(help="Processes that share the address, or auto: the best number for the cores there are.")
+        str, typer.Option(help="Processes that share the address, or auto: one for each core.")
     ] = "1",
 ) -> None:
     """Answer over HTTP until stopped."""

@@ -32,7 +32,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def best_workers(cores: int) -> int:
-    """How many processes answer most on so many cores."""
+    """How many processes `auto` takes on so many cores."""
     return max(1, cores)
 
 
