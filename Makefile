@@ -46,7 +46,8 @@ protocol-clients: .clients/bin/ready  ## clients of KServe and Triton in .client
 test: install  ## every test
 	$(BIN)/python -m pytest
 
-check: install  ## style, types, import directions
+check: install  ## the packages' needs, style, types, import directions
+	$(BIN)/pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
