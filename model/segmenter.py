@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -190,6 +190,14 @@ class Segmenter:
         other = copy.copy(self)
         other._thresholds = thresholds
         return other
+
+    def input_size(self, network: Literal["locator", "segmenter"]) -> int:
+        """Pixels of the side that a network sees."""
+        return self._locator_size if network == "locator" else self._segmenter_size
+
+    def probabilities(self, network: Literal["locator", "segmenter"], images: np.ndarray) -> np.ndarray:
+        """What one of the networks makes of regions that are prepared already: as `Engine`."""
+        return (self._locator if network == "locator" else self._segmenter)(images)
 
     @property
     def smallest_side(self) -> int:

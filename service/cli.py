@@ -14,7 +14,7 @@ from model.cloud_registry import CloudRegistry
 from model.engines import usable_cores
 from model.errors import CupDiscError
 from model.images import Limits
-from service import key_commands, logs, progress, server, version_commands
+from service import key_commands, logs, progress, server, supervisor, version_commands
 from service.app import create_app
 from service.bulk import Run
 from service.doctor import examine
@@ -53,12 +53,15 @@ def serve(
     registry: Registry = None,
     version: Version = None,
     engine: Engine = None,
+    workers: Annotated[str, typer.Option(help="Processes that share the address, or auto: one for each core.")] = "1",
 ) -> None:
     """Answer over HTTP until stopped."""
     settings = _settings(registry=registry, version=version, engine=engine)
     logs.configure(settings.log_format, settings.log_level)
     try:
         check_exposure(settings, host)
+        if (several := supervisor.number_of(workers)) > 1:
+            raise typer.Exit(0 if supervisor.run(settings, host, port, several) else 1)
         service = create_app(settings)
     except CupDiscError as error:
         raise _fail(str(error)) from None
