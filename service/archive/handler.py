@@ -3,78 +3,20 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import cv2
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from model import images
-from model.bucket import Patience
-from model.engines import usable_cores
-from model.errors import CorruptVersion, CupDiscError
+from model.errors import CupDiscError
 from model.images import Decoded, Limits
-from model.registry import open_registry
 from model.segmenter import Segmentation, Segmenter
+from service.archive.pinned import Pinned
 from service.archive.places import Found
-from service.settings import Settings
-from service.versions import registry_of
 from service.worker import FILE_ERRORS
 
 SMALLEST_BATCH, LARGEST_BATCH = 1, 8  # photographs; Beam measures within these, and benchmarks/results say why these
-
-
-@dataclass(frozen=True)
-class Pinned:
-    """The version that every worker must run, and how."""
-
-    registry: str
-    version: str  # its name, no alias: what an alias points to may change during a run
-    digest: str  # of its manifest
-    engine: str
-    precision: str
-    threads: int  # of one worker process; 0: all cores that it may use
-    smallest_side: int  # pixels to which photographs may be reduced as they are decoded
-    farthest: float  # from the training distribution, that is still gradable
-    cache: str
-    storage_timeout_s: float
-    storage_patience_s: float
-
-    @classmethod
-    def of(cls, settings: Settings, threads: int) -> "Pinned":
-        """What an operator's settings mean now; the version is loaded once, to see that it can be.
-
-        Raises:
-            VersionError, InvalidConfiguration, EngineUnavailable, StorageError.
-        """
-        opened = registry_of(settings).open(settings.version)
-        loaded = Segmenter(opened, settings.engine, settings.precision, 1)
-        return cls(
-            settings.registry,
-            loaded.version,
-            loaded.digest,
-            settings.engine,
-            settings.precision,
-            threads,
-            loaded.smallest_side,
-            float(opened.manifest.thresholds["distance"]),
-            settings.cache,
-            settings.storage_timeout_s,
-            settings.storage_patience_s,
-        )
-
-    def load(self) -> Segmenter:
-        """The version, loaded.
-
-        Raises:
-            VersionNotFound, CorruptVersion and so on: it disappeared, or is not the one that the run began with.
-        """
-        patience = Patience(self.storage_timeout_s, self.storage_patience_s)
-        artefact = open_registry(self.registry, Path(self.cache), patience).open(self.version)
-        if artefact.digest != self.digest:
-            raise CorruptVersion(f"version {self.version} is not the one that the run began with")
-        cv2.setNumThreads(1)
-        return Segmenter(artefact, self.engine, self.precision, self.threads or usable_cores())
 
 
 @dataclass(frozen=True)

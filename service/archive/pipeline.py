@@ -16,8 +16,9 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import RunInference
 
 from model.images import Limits
-from service.archive.handler import DiscCupHandler, Pinned
+from service.archive.handler import DiscCupHandler
 from service.archive.patterns import Pattern
+from service.archive.pinned import Pinned
 from service.archive.rows import Row
 from service.archive.steps import (
     FAILED,

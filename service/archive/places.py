@@ -197,6 +197,8 @@ def _on_disk(pattern: Pattern) -> Iterator[Found]:
         return
 
     def stop(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            return  # nothing fits; or it was removed meanwhile
         raise CannotBeRead(f"{error.filename}: {error.strerror}") from error
 
     for at, _, files in os.walk(pattern.beginning, onerror=stop):

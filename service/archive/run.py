@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,13 +18,15 @@ from model.bucket import SCHEME
 from model.errors import CupDiscError, InvalidConfiguration
 from model.images import Limits
 from service.archive import lists, places, plots, runners, turn
+from service.archive.layout import DEAD, MADE_WITH, OURS, RESULTS, SEGMENTS, SUCCESS, SUMMARY, UNFINISHED
 from service.archive.patterns import Pattern, pattern
+from service.archive.pinned import Pinned
 from service.archive.places import Folder, folder
 from service.archive.tally import Tally
 from service.settings import Settings
 
-MADE_WITH, SUCCESS = "made_with.json", "_SUCCESS"
 SHARDS = 16  # tables, if nobody says otherwise; each is put together in the memory of one worker
+DELETED_AT_A_TIME = 16
 LOOK_EVERY_S = 2.0  # at how far a run has come; ten times as seldom in a bucket
 
 
@@ -78,28 +81,21 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
         Stopped: on the way; the same command goes on.
         VersionError, StorageError, CannotBeRead, CannotWrite: before anything was done.
     """
-    if find_spec("apache_beam") is None:
-        raise InvalidConfiguration("this needs Apache Beam: `make bulk`, or pip install 'cupdisc[bulk]' by itself")
     runners.check(wish.runner, wish.options)
     limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     wanted = _wanted(wish)
-    own = uuid.uuid4().hex[:12]
-
-    from service.archive import steps
-    from service.archive.handler import Pinned
-    from service.archive.pipeline import Work, build
-
     pinned = Pinned.of(settings, runners.threads(wish.runner, wish.workers))
-    at = folder(wish.out)
+    at, own = folder(wish.out), uuid.uuid4().hex[:12]
     with turn.alone(wish.out, own):
-        ours = (steps.RESULTS, steps.DEAD, steps.SEGMENTS, steps.MASKS, steps.SUMMARY)
-        shards = _prepared(at, wish, pinned, ours)
+        shards = _prepared(at, wish, pinned)
+        if find_spec("apache_beam") is None:
+            raise InvalidConfiguration("this needs Apache Beam: `make bulk`, or pip install 'cupdisc[bulk]' by itself")
+
+        from service.archive.pipeline import Work, build
+
         at.delete(SUCCESS)
         known = [
-            name
-            for place in (steps.RESULTS, steps.DEAD, steps.SEGMENTS)
-            for name in at.names(f"{place}/")
-            if name.endswith(".parquet")
+            name for place in (RESULTS, DEAD, SEGMENTS) for name in at.names(f"{place}/") if name.endswith(".parquet")
         ]
         decoding = (settings.decode_memory_bytes, settings.decode_timeout_s)
         work = Work(wanted, known, _absolute(wish.out), own, pinned, limits, *decoding, wish.masks, shards)
@@ -107,7 +103,7 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
         beam_pipeline = runners.pipeline(wish.runner, wish.workers, wish.options)
         build(beam_pipeline, work)
         try:
-            with _watched(at, f"{steps.SEGMENTS}/{own}", wish.out, progress):
+            with _watched(at, f"{SEGMENTS}/{own}", wish.out, progress):
                 result = beam_pipeline.run()
                 state = result.wait_until_finish()
         except Exception as error:  # whatever a runner raises
@@ -117,9 +113,7 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
         counters = _counters(result)
         outcome = Outcome(_summarised(at, work, counters, time.monotonic() - began), counters, time.monotonic() - began)
         at.write(SUCCESS, b"", "text/plain")
-        for name in [*known, *at.names(f"{steps.SEGMENTS}/{own}")]:
-            if name.startswith(steps.SEGMENTS):
-                at.delete(name)
+        _delete(at, [*(name for name in known if name.startswith(SEGMENTS)), *at.names(f"{SEGMENTS}/{own}")])
     return outcome
 
 
@@ -139,18 +133,18 @@ def _wanted(wish: Wish) -> list[Pattern | str]:
     return wanted
 
 
-def _prepared(at: Folder, wish: Wish, pinned: Any, ours: Sequence[str]) -> int:
+def _prepared(at: Folder, wish: Wish, pinned: Pinned) -> int:
     """Whether results may go there; how many shards they have."""
     there = at.read(MADE_WITH)
     if wish.overwrite:
-        for name in (MADE_WITH, SUCCESS, *(name for place in ours for name in at.names(f"{place}/"))):
-            at.delete(name)
+        _delete(at, [MADE_WITH, SUCCESS, *(name for place in OURS for name in at.names(f"{place}/"))])
         there = None
     if there is None:
-        foreign = [name for name in at.names() if not name.startswith(".unfinished/")]
+        foreign = [name for name in at.names() if not name.startswith(f"{UNFINISHED}/")]
         if foreign:
             raise InvalidConfiguration(f"{wish.out} is not empty and holds no results of ours: {foreign[0]} …")
     before = json.loads(there) if there is not None else {}
+    shards: int = wish.shards or before.get("shards", SHARDS)
     now = {
         "format": 1,
         "version": pinned.version,
@@ -158,7 +152,7 @@ def _prepared(at: Folder, wish: Wish, pinned: Any, ours: Sequence[str]) -> int:
         "engine": pinned.engine,
         "precision": pinned.precision,
         "masks": wish.masks,
-        "shards": wish.shards or before.get("shards", SHARDS),
+        "shards": shards,
     }
     differing = [f"{name} {before.get(name)}, now {value}" for name, value in now.items() if before.get(name) != value]
     if before and differing:
@@ -168,14 +162,17 @@ def _prepared(at: Folder, wish: Wish, pinned: Any, ours: Sequence[str]) -> int:
         )
     if not before:
         at.write(MADE_WITH, json.dumps(now, indent=1).encode(), "application/json")
-    shards: int = now["shards"]
     return shards
+
+
+def _delete(at: Folder, names: Sequence[str]) -> None:
+    with ThreadPoolExecutor(DELETED_AT_A_TIME) as threads:
+        for _ in threads.map(at.delete, names):
+            pass
 
 
 def _summarised(at: Folder, work: Any, counters: dict[str, int], seconds: float) -> Tally:
     """Draw what was counted; returns all of it together."""
-    from service.archive.steps import SUMMARY
-
     told = json.loads(at.read(f"{SUMMARY}/counts.json") or b"{}")
     total = Tally.from_dict(told["all"])
     folders = [(name, Tally.from_dict(values)) for name, values in told["folders"].items()]

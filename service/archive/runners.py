@@ -1,6 +1,9 @@
 """Who executes the pipeline. By default this machine, in as many processes as it has cores."""
 
+import logging
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,18 +35,27 @@ def check(runner: str, options: Sequence[str]) -> None:
 
 def pipeline(runner: str, workers: int, options: Sequence[str]) -> Any:
     """An empty Beam pipeline for a runner that passed `check`."""
+    logging.disable(logging.ERROR)  # what is of interest is in the metrics, the dead letters and `cause`
     import apache_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
     kind: Any = runner
-    given = list(options)
+    given = ["--no_pipeline_type_check", *options]
     if runner == LOCAL:
-        from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+        kind = _local(workers)
+        given.append(f"--direct_num_workers={workers}")
+    return apache_beam.Pipeline(kind, options=PipelineOptions(given))
 
-        kind = FnApiRunner()
-        mode = "in_memory" if workers == 1 else "multi_processing"
-        given += [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
-    return apache_beam.Pipeline(kind, options=PipelineOptions(["--no_pipeline_type_check", *given]))
+
+def _local(workers: int) -> Any:
+    """In this process where one is enough, else in processes of their own."""
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    if workers == 1:
+        return FnApiRunner()
+    command = f"{shlex.quote(sys.executable)} -m service.archive.worker_process"
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
 
 def threads(runner: str, workers: int) -> int:
@@ -60,6 +72,8 @@ def cause(error: BaseException) -> str:
     if found:
         name, message = found[-1]
         return f"{message} ({ours[name].code})"
+    if "Channel closed prematurely" in str(error):
+        return "a worker's process ended: it was killed, or memory ran out"
     lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
     return lines[-1][:300]
 

@@ -19,8 +19,10 @@ from model.images import Limits
 from model.masks import Label
 from service import rendering, table
 from service.archive import lists, places, rows
-from service.archive.handler import Answered, Pinned, Taken
+from service.archive.handler import Answered, Taken
+from service.archive.layout import DEAD, MASKS, RESULTS, SEGMENTS, SUMMARY
 from service.archive.patterns import Pattern
+from service.archive.pinned import Pinned
 from service.archive.places import Found
 from service.archive.rows import Row
 from service.archive.tally import Tally, folder_of
@@ -29,9 +31,8 @@ from service.worker import FILE_ERRORS
 
 NAMESPACE = "cupdisc"  # of the metrics
 FAILED = "failed"  # the tag of what could not be used
-RESULTS, DEAD, SEGMENTS, MASKS, SUMMARY = "results", "failed", ".unfinished/segments", "masks", "summary"
-ROWS_KEPT_TOGETHER = 100  # written as one segment; what a kill can cost each worker
-KEPT_EVERY_S = 10.0  # or after that
+FIRST_KEPT_S, KEPT_EVERY_S = 1.0, 60.0  # of work that a kill can cost each worker, doubling from first to last
+ROWS_KEPT_TOGETHER = 10_000  # at most, however fast they come
 FOLDERS_TOLD = 200  # in the summary, the largest ones
 # what a file does not lose by being tried again
 LASTING = {
@@ -40,7 +41,7 @@ LASTING = {
 }
 
 
-class Listed(beam.DoFn):  # type: ignore[misc]
+class Listed(beam.DoFn):
     """A pattern → its photographs."""
 
     def __init__(self, out: str) -> None:
@@ -53,7 +54,7 @@ class Listed(beam.DoFn):  # type: ignore[misc]
             yield rows.key(each.name), each
 
 
-class Known(beam.DoFn):  # type: ignore[misc]
+class Known(beam.DoFn):
     """The name of a table of an earlier run → its rows."""
 
     def __init__(self, out: str) -> None:
@@ -65,7 +66,7 @@ class Known(beam.DoFn):  # type: ignore[misc]
             yield from rows.from_parquet(content)
 
 
-class Missing(beam.DoFn):  # type: ignore[misc]
+class Missing(beam.DoFn):
     """A name with all that is known of it → the photograph once, if it has to be worked on."""
 
     def process(self, element: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Found]:
@@ -87,7 +88,7 @@ def _still_true(revision: str, error: str, photograph: Found) -> bool:
     return same and (not error or error in LASTING)
 
 
-class Read(beam.DoFn):  # type: ignore[misc]
+class Read(beam.DoFn):
     """A photograph → its pixels. What is no photograph is a dead letter; where storage is away, the run stops."""
 
     def __init__(self, pinned: Pinned, limits: Limits, memory_bytes: int, timeout_s: float) -> None:
@@ -121,7 +122,7 @@ class Read(beam.DoFn):  # type: ignore[misc]
             yield Taken(element, data, digest, decoded, timings)
 
 
-class Measured(beam.DoFn):  # type: ignore[misc]
+class Measured(beam.DoFn):
     """An answer → its row. Masks are written before, where they are asked for, so that a row promises nothing."""
 
     def __init__(self, out: str, pinned: Pinned, masks: bool) -> None:
@@ -165,7 +166,7 @@ class Measured(beam.DoFn):  # type: ignore[misc]
         yield row
 
 
-class Kept(beam.DoFn):  # type: ignore[misc]
+class Kept(beam.DoFn):
     """Rows as they are; on the way they are written down, so that a run that is killed has not worked in vain.
 
     Args:
@@ -175,17 +176,17 @@ class Kept(beam.DoFn):  # type: ignore[misc]
     def __init__(self, out: str, run: str) -> None:
         self._out, self._run = out, run
         self._waiting: list[Row] = []
-        self._since = 0.0
+        self._since = self._patience_s = 0.0
 
     def start_bundle(self) -> None:
         self._waiting = []
+        self._since, self._patience_s = time.monotonic(), FIRST_KEPT_S
 
     def process(self, element: Row) -> Iterator[Row]:
-        if not self._waiting:
-            self._since = time.monotonic()
         self._waiting.append(element)
-        if len(self._waiting) >= ROWS_KEPT_TOGETHER or time.monotonic() - self._since >= KEPT_EVERY_S:
+        if len(self._waiting) >= ROWS_KEPT_TOGETHER or time.monotonic() - self._since >= self._patience_s:
             self._write()
+            self._since, self._patience_s = time.monotonic(), min(KEPT_EVERY_S, 2 * self._patience_s)
         yield element
 
     def finish_bundle(self) -> None:
@@ -198,7 +199,7 @@ class Kept(beam.DoFn):  # type: ignore[misc]
             self._waiting = []
 
 
-class Written(beam.DoFn):  # type: ignore[misc]
+class Written(beam.DoFn):
     """All rows of one shard → its tables, of answers and of dead letters; and each row once, for the summary.
 
     A row belongs to the same shard in every run, and a shard is replaced as a whole: nothing is ever there twice.
@@ -223,7 +224,7 @@ class Written(beam.DoFn):  # type: ignore[misc]
             yield folder_of(row["file"]), row
 
 
-class Tallied(beam.CombineFn):  # type: ignore[misc]
+class Tallied(beam.CombineFn):
     """Rows → their `Tally`."""
 
     def create_accumulator(self) -> Tally:
@@ -242,7 +243,7 @@ class Tallied(beam.CombineFn):  # type: ignore[misc]
         return accumulator
 
 
-class Summed(beam.DoFn):  # type: ignore[misc]
+class Summed(beam.DoFn):
     """The largest folders with their tallies, beside all of them together → one file of JSON."""
 
     def __init__(self, out: str) -> None:

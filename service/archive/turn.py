@@ -10,10 +10,10 @@ from pathlib import Path
 
 from model.bucket import SCHEME, Bucket
 from model.errors import InvalidConfiguration, ObjectChanged, ObjectExists, ObjectNotFound, StorageError
+from service.archive.layout import LOCK
 from service.bulk import open_alone
 from service.worker import CannotWrite
 
-LOCK = ".unfinished/lock"
 SIGN_EVERY_S = 30.0
 DEAD_AFTER_S = 150.0  # without a sign; clocks may differ by a part of it
 
