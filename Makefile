@@ -20,7 +20,7 @@ install: .venv/installed  ## the virtual environment with everything, from the p
 
 .venv/installed: requirements/dev.txt pyproject.toml | .venv/bin/pip
 	@echo "installing into .venv: about a minute, 3.5 GB"
-	$(PIP_INSTALL) --no-deps --require-hashes -r requirements/dev.txt
+	$(PIP_INSTALL) --no-compile --no-deps --require-hashes -r requirements/dev.txt
 	$(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch .venv/serves $@
 
@@ -74,8 +74,9 @@ bench-peers: install  ## CupDisc beside six other servers, into benchmarks/resul
 fuzz: install  ## 2,000 generated requests and 5,000 damaged photographs, into benchmarks/results/
 	$(BIN)/python -m benchmarks.fuzz
 
-soak: install  ## half an hour at 80 % of the limit, another version every minute, into benchmarks/results/
-	$(BIN)/python -m benchmarks.soak
+soak: MINUTES ?= 30
+soak: install  ## MINUTES=30 at 80 % of the limit, another version every minute, into benchmarks/results/
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 licences: install  ## of every package
 	$(BIN)/pip-licenses --format=markdown --order=license --with-urls

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cold_start, growth, limit, networks, overload
+from benchmarks import cold_start, company, growth, limit, networks, overload
 from benchmarks.machine import cpu_name
 from model import engines
 from model.engines import usable_cores
@@ -17,6 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 PARTS = {
     "To the limit": limit.measure,
     "Four times too much": overload.measure,
+    "In bad company": company.measure,
     "Growth": growth.measure,
     "Cold start": cold_start.measure,
     "The networks alone": networks.measure,

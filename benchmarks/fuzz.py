@@ -28,6 +28,7 @@ import httpx2
 from benchmarks.machine import cpu_name
 from benchmarks.mutants import Mutant, mutants
 from benchmarks.serving import Service, serving
+from model.engines import usable_cores
 from service.keys import Key, KeyFile, digest, new_key, write
 
 RESULTS = Path(__file__).parent / "results"
@@ -135,7 +136,7 @@ def damaged(service: Service, key: str, tried: Iterator[Mutant], longest_s: floa
             if status not in EXPECTED or took > longest_s:
                 found.wrong.append(f"{mutant.number} ({mutant.format}): {status} {code} after {took:.1f} s")
             if len(found.times_s) % 10 == 0:
-                found.memory_mib.append(_memory_mib(service.pid))
+                found.memory_mib.append(service.memory_with_decoders_mib())
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             for _ in pool.map(send, tried):
@@ -151,19 +152,6 @@ def _answered(service: Service, key: str) -> int:
     return round(sum(float(value) for value in re.findall(r"^cupdisc_requests_total\{.*\} (\S+)$", text, re.MULTILINE)))
 
 
-def _memory_mib(pid: int) -> float:
-    """Of the service and of the processes that decode for it."""
-    total = 0
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int(path.joinpath("stat").read_text().rpartition(")")[2].split()[1])
-            if pid in (int(path.name), parent):
-                total += int(path.joinpath("statm").read_text().split()[1])
-        except OSError:
-            continue  # it has just ended
-    return total * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def _summary(text: str) -> str:
     """The lines from `SUMMARY` on."""
     return text[text.rfind("SUMMARY") :].partition("\n")[2].strip() if "SUMMARY" in text else text[-2000:]
@@ -172,7 +160,8 @@ def _summary(text: str) -> str:
 def _report(requests: Requests, photographs: Photographs, longest_s: float, took_s: float) -> str:
     times = sorted(photographs.times_s)
     memory = photographs.memory_mib[len(photographs.memory_mib) // 4]
-    machine = f"{os.cpu_count()} cores, {cpu_name()}; load average at the end {os.getloadavg()[0]:.1f}"
+    cores = f"{usable_cores()} of {os.cpu_count()} cores of an {cpu_name()}"
+    machine = f"{cores}; load average at the end {os.getloadavg()[0]:.1f}"
     statuses = sorted({status for counts in photographs.outcomes.values() for status in counts})
     lines = [
         f"# Hostile input, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

@@ -27,12 +27,23 @@ class Service:
 
     def cpu_s(self) -> float:
         """Processor time so far, of all its threads."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        return _cpu_s(self.pid)
+
+    def cpu_with_decoders_s(self) -> float:
+        """And of the processes that decode for it now."""
+        return sum(_cpu_s(pid) for pid in self._processes())
 
     def memory_mib(self) -> float:
         """What is resident now."""
         return self._status("VmRSS")
+
+    def memory_with_decoders_mib(self) -> float:
+        """What is resident now, of the service and of the processes that decode for it."""
+        pages = 0
+        for pid in self._processes():
+            with contextlib.suppress(OSError):  # it has just ended
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
     def peak_mib(self) -> float:
         """The most that was resident since the last `forget_peak`."""
@@ -48,8 +59,18 @@ class Service:
             text: str = answer.read().decode()
         return {name: float(value) for name, value in re.findall(r"^(\w+(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
 
+    def _processes(self) -> list[int]:
+        """Itself, and those that decode for it."""
+        children = Path(f"/proc/{self.pid}/task").glob("*/children")  # each under the thread that started it
+        return [self.pid, *(int(pid) for path in children for pid in path.read_text().split())]
+
     def _status(self, field: str) -> float:
         return int(Path(f"/proc/{self.pid}/status").read_text().partition(f"{field}:")[2].split()[0]) / 1024
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
 @contextlib.contextmanager

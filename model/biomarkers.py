@@ -152,18 +152,19 @@ def rim_widths(mask: np.ndarray, laterality: Laterality = "unknown") -> tuple[Ri
         InvalidMask: not a label mask.
     """
     _check(mask)
-    disc = _region(mask >= Label.RIM)
-    if disc is None:
+    inside = mask >= Label.RIM
+    box = _box(inside)
+    if box is None:
         return None
-    box = disc.box
+    centre, area = _weight(inside, box)
     part = mask[box.top : box.top + box.height, box.left : box.left + box.width]
     if not (part == Label.CUP).any():
         return None
-    x, y = disc.centre.x - box.left, disc.centre.y - box.top
+    x, y = centre.x - box.left, centre.y - box.top
     degrees = (np.arange(RAYS) + 0.5) * (360 / RAYS)
     to_disc, to_cup = _reach([part >= Label.RIM, part == Label.CUP], x, y, degrees)
     widths = np.maximum(0, to_disc - to_cup)
-    diameter = 2 * float(np.sqrt(disc.area / np.pi))
+    diameter = 2 * float(np.sqrt(area / np.pi))
     temporal = 180 - degrees if laterality == "right" else degrees
     sectors = []
     for name, (first, last) in (QUADRANTS if laterality == "unknown" else SECTORS).items():
@@ -193,7 +194,7 @@ def _edge_along(
     region: np.ndarray, x: float, y: float, cosines: np.ndarray, sines: np.ndarray, step: float
 ) -> np.ndarray:
     """`_reach` of one region, sampled only between its boundary's nearest and farthest points."""
-    lit = region.astype(np.uint8)
+    lit = np.ascontiguousarray(region).view(np.uint8)
     contours, _ = cv2.findContours(lit, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return np.zeros(len(cosines))
@@ -225,15 +226,26 @@ def _ratios(disc: Region, cup: Region | None) -> Ratios:
 
 
 def _region(inside: np.ndarray, left: int = 0, top: int = 0) -> Region | None:
-    first_column, first_row, width, height = cv2.boundingRect(inside.view(np.uint8))
-    if width == 0:
+    box = _box(inside)
+    if box is None:
         return None
-    box = Box(first_column + left, first_row + top, width, height)
-    part = inside[first_row : first_row + height, first_column : first_column + width].astype(np.uint8)
+    centre, area = _weight(inside, box)
+    part = inside[box.top : box.top + box.height, box.left : box.left + box.width].view(np.uint8)
+    placed = Box(box.left + left, box.top + top, box.width, box.height)
+    return Region(placed, Point(centre.x + left, centre.y + top), area, _ellipse(part, placed))
+
+
+def _box(inside: np.ndarray) -> Box | None:
+    left, top, width, height = cv2.boundingRect(inside.view(np.uint8))
+    return Box(left, top, width, height) if width else None
+
+
+def _weight(inside: np.ndarray, box: Box) -> tuple[Point, int]:
+    """Centre and area of what is inside, all of it within the box."""
+    part = inside[box.top : box.top + box.height, box.left : box.left + box.width].astype(np.uint8)
     moments = cv2.moments(part, binaryImage=True)
-    area = int(np.count_nonzero(part))
-    x, y = moments["m10"] / moments["m00"] + 0.5 + box.left, moments["m01"] / moments["m00"] + 0.5 + box.top
-    return Region(box, Point(x, y), area, _ellipse(part, box))
+    area = round(moments["m00"])
+    return Point(moments["m10"] / area + 0.5 + box.left, moments["m01"] / area + 0.5 + box.top), area
 
 
 def _ellipse(part: np.ndarray, box: Box) -> Ellipse | None:

@@ -111,12 +111,14 @@ def sharpness(image: np.ndarray, inside: np.ndarray) -> float:
     Args:
         image: (S, S, 3) uint8, the region of interest at the network's size; inside: (S, S) bool.
     """
-    core = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0).astype(bool)
+    core = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0)
     if not core.any():
         return 0.0
-    green = image[..., 1].astype(np.float32)
-    deviation = float(green[core].std())
-    return float(cv2.Laplacian(green, cv2.CV_32F)[core].std()) / max(deviation, SMALLEST_DEVIATION)
+    green = cv2.extractChannel(image, 1)
+    deviation, detail = (
+        float(cv2.meanStdDev(values, mask=core)[1][0, 0]) for values in (green, cv2.Laplacian(green, cv2.CV_16S))
+    )
+    return detail / max(deviation, SMALLEST_DEVIATION)
 
 
 def estimate(

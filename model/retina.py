@@ -15,6 +15,7 @@ BLACK = 12  # a pixel whose brightest channel is below this may be surround; sen
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
 BAND = 256  # rows interpolated at once
 MARGIN = 2  # pixels around a part that cubic interpolation looks at
+LARGEST_PADDING = 1.5  # times the photograph's part in a square that is cut in one go
 LARGEST_WASTE = 4  # a square of which less than one part in so many shows the photograph is not made as a whole
 SMALLEST_SHARE = 0.02  # of the photograph; less lit than this is no field of view
 
@@ -44,6 +45,11 @@ class Frame:
         if inside.size == 0:
             return np.zeros((size, size, *image.shape[2:]), image.dtype)
         top, left = rows.start - self.top, columns.start - self.left
+        below, right = self.side - top - inside.shape[0], self.side - left - inside.shape[1]
+        if self.side**2 <= LARGEST_PADDING * inside.shape[0] * inside.shape[1]:
+            if top or left or below or right:
+                inside = cv2.copyMakeBorder(inside, top, below, left, right, cv2.BORDER_CONSTANT)
+            return cv2.resize(inside, (size, size), interpolation=_interpolation(self.side, size))
         # one axis after the other, the longer first: a whole square around a strip of pixels could fill the memory
         if inside.shape[0] >= inside.shape[1]:
             return _fit(_fit(inside, 0, top, self.side, size), 1, left, self.side, size)
@@ -178,7 +184,8 @@ def field_of_view(photograph: np.ndarray) -> FieldOfView:
     height, width = photograph.shape[:2]
     scale = min(1.0, SEARCH_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(halved(photograph, SEARCH_SIDE)[0], size, interpolation=cv2.INTER_AREA)
+    # what is left to reduce is less than a half: to that linear interpolation is as good as averaging, and quicker
+    small = cv2.resize(halved(photograph, SEARCH_SIDE)[0], size, interpolation=cv2.INTER_LINEAR)
     red, green, blue = cv2.split(small)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
     surround = _touching_the_edge((brightest < BLACK) | (darkest > WHITE))
@@ -225,7 +232,11 @@ def _fit(part: np.ndarray, axis: int, start: int, side: int, size: int) -> np.nd
         padding[axis] = (start, side - start - length)
         part = np.pad(part, padding)
     target = (part.shape[1], size) if axis == 0 else (size, part.shape[0])
-    return cv2.resize(part, target, interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+    return cv2.resize(part, target, interpolation=_interpolation(side, size))
+
+
+def _interpolation(side: int, size: int) -> int:
+    return cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
 
 
 def _interpolate(values: np.ndarray, axis: int, wanted: slice, start: int, side: int) -> np.ndarray:

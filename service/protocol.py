@@ -21,12 +21,13 @@ LARGEST_HEAD = 16 * 2**10  # bytes of request line and headers
 class Connections:
     """What all connections of one server may do, and how many there are. For one event loop."""
 
-    most: int  # at the same time
+    most: int  # at the same time; beyond it, one without a request under way makes room
     most_per_address: int  # from one address; 0 for any number, as behind a proxy all come from one
     head_timeout_s: float  # until the head of a request has arrived, or anything of the first one
     write_timeout_s: float  # for which a client may take nothing of its answer
     metrics: Metrics
     addresses: Counter[str] = field(default_factory=Counter)
+    idle: "dict[_LimitedProtocol, None]" = field(default_factory=dict)  # no head has come yet; the longest silent first
 
     def protocol(self) -> type[asyncio.Protocol]:
         """uvicorn's protocol with these limits."""
@@ -48,13 +49,16 @@ class _LimitedProtocol(H11Protocol):
         shared.addresses[address] += 1
         self._address = address
         crowd = shared.most_per_address and shared.addresses[address] > shared.most_per_address
-        if shared.addresses.total() > shared.most or crowd:
+        if crowd or (shared.addresses.total() > shared.most and not shared.idle):
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections", "more connections than are held")
             return
+        if shared.addresses.total() > shared.most:
+            next(iter(shared.idle))._make_room()
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
+        self.shared.idle.pop(self, None)
         if self._address is not None:
             self.shared.addresses[self._address] -= 1
             if not self.shared.addresses[self._address]:
@@ -69,9 +73,8 @@ class _LimitedProtocol(H11Protocol):
         if self._head_timer is None and (before is None or before.response_complete):
             self._await_head()  # the first bytes of a further request
         super().data_received(data)
-        if self.cycle is not before and self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self.cycle is not before:
+            self._head_has_come()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -84,7 +87,10 @@ class _LimitedProtocol(H11Protocol):
         super().resume_writing()
 
     def on_response_complete(self) -> None:
+        before = self.cycle
         super().on_response_complete()
+        if self.cycle is before:  # else a further request had come already
+            self.shared.idle[self] = None
         self._close_in_time()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -95,7 +101,21 @@ class _LimitedProtocol(H11Protocol):
         self._end(HTTPStatus.BAD_REQUEST, "invalid_http", "this is no HTTP/1.1 request")
 
     def _await_head(self) -> None:
+        self.shared.idle.setdefault(self)
         self._head_timer = self.loop.call_later(self.shared.head_timeout_s, self._head_is_too_slow)
+
+    def _head_has_come(self) -> None:
+        self.shared.idle.pop(self, None)
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _make_room(self) -> None:
+        """Hang up without a word, as any server may on a connection without a request."""
+        self.shared.idle.pop(self, None)
+        self.shared.metrics.refused("idle_connection")
+        self._cancel_timers()
+        self.transport.abort()
 
     def _head_is_too_slow(self) -> None:
         self._head_timer = None
@@ -109,6 +129,7 @@ class _LimitedProtocol(H11Protocol):
     def _end(self, status: HTTPStatus, code: str, detail: str) -> None:
         """Answer with a problem, past the parser, and hang up."""
         self._cancel_timers()
+        self.shared.idle.pop(self, None)
         self.shared.metrics.refused(code)
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()  # in the middle of another answer

@@ -54,14 +54,14 @@ def mask_rle(mask: np.ndarray | Patch) -> str:
     """COCO's compressed run lengths, column by column, of a (H, W) bool mask or the part of one."""
     patch = _patch(mask)
     height, width = patch.shape
-    columns = np.ascontiguousarray(patch.values.T).astype(np.int8)  # (columns, rows): runs go down
-    # -1 and 1 where a run begins and ends; every column of the part is closed at its end
-    turns = np.diff(columns, prepend=np.int8(0), append=np.int8(0), axis=1)
-    column, row = np.nonzero(turns)
+    rows, columns = patch.values.shape
+    closed = np.zeros((columns, rows + 2), np.uint8)  # runs go down, and every column of the part ends with one
+    closed[:, 1:-1] = patch.values.T
+    column, row = np.divmod(np.flatnonzero(closed[:, 1:] != closed[:, :-1]), rows + 1)  # where a run begins or ends
     places = (column + patch.left) * height + row + patch.top
     # a run that goes on from the foot of a column to the head of the next: end and beginning in the same place
-    joined = np.flatnonzero(places[1:] == places[:-1])
-    places = np.delete(places, np.concatenate([joined, joined + 1]))
+    same = places[1:] == places[:-1]
+    places = places[~(np.append(same, False) | np.append(False, same))] if same.any() else places
     counts = np.diff(places, prepend=0, append=height * width)
     if places.size and places[-1] == height * width:
         counts = counts[:-1]

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     max_photograph_bytes: int = Field(32 * 2**20, ge=1)  # encoded, as sent
     max_photograph_pixels: int = Field(40_000_000, ge=1)  # two of them at once take about 1 GiB
     upload_timeout_s: float = Field(120.0, gt=0)  # until the whole body has arrived
-    max_connections: int = Field(1000, ge=1)  # held at the same time; one more is told 503
+    max_connections: int = Field(1000, ge=1)  # held at once; then silent ones make room, or 503
     max_connections_per_address: int = Field(0, ge=0)  # 0: any number, as behind a proxy all come from one address
     head_timeout_s: float = Field(10.0, gt=0)  # until the head of a request has arrived
     write_timeout_s: float = Field(30.0, gt=0)  # for which a client may take nothing of its answer

@@ -95,11 +95,18 @@ class Tokens:
     def _address_of_keys(self) -> str:
         """From the issuer's own description (OpenID Connect Discovery 1.0, section 4)."""
         address = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-        with urllib.request.urlopen(address, timeout=FETCH_TIMEOUT_S) as answer:
+        with urllib.request.build_opener(_NoRedirects).open(address, timeout=FETCH_TIMEOUT_S) as answer:
             described: dict[str, Any] = json.loads(answer.read(LARGEST_DISCOVERY))
         if described["issuer"] != self._issuer or not _is_safe(described["jwks_uri"]):
             raise ValueError("the issuer describes another one")
         return str(described["jwks_uri"])
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Nobody sends us elsewhere, to http or into a network of ours. What PyJWT fetches follows none either."""
+
+    def redirect_request(self, *arguments: object) -> None:
+        return None
 
 
 def _is_safe(address: str) -> bool:

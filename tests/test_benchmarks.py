@@ -18,7 +18,7 @@ def test_the_quick_run_writes_one_report_with_every_part(tmp_path: Path) -> None
     (report,) = tmp_path.iterdir()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-speed\.md", report.name)
     text = report.read_text(encoding="utf-8")
-    for part in ("To the limit", "Four times too much", "Growth", "Cold start", "The networks alone"):
+    for part in ("To the limit", "Four times too much", "In bad company", "Growth", "Cold start", "The networks alone"):
         assert f"## {part}\n" in text
     answered = re.findall(r"^\| (?:1|8) \| ([\d.]+) \| ([\d.]+) \| (\d+)% .* \| (\d+) \|$", text, re.MULTILINE)
     assert len(answered) == 2

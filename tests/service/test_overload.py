@@ -71,7 +71,7 @@ def gated(published: Path, **settings: Any) -> Iterator[Gated]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -104,14 +104,19 @@ def test_beyond_the_queue_503_with_retry_after_before_any_of_the_body(published:
 
 
 def test_the_metrics_tell_who_was_refused(published: Path) -> None:
-    with gated(published, max_queue_length=1, deadline_s=0.3) as service, cf.ThreadPoolExecutor(2) as pool:
-        late = [pool.submit(service.post) for _ in range(2)]
+    with gated(published, max_queue_length=1) as service, cf.ThreadPoolExecutor(2) as pool:
+        held = [pool.submit(service.post) for _ in range(2)]
         until(lambda: service.queue._waiting == 1)
         assert service.post().status_code == 503
-        assert {answer.result(60).status_code for answer in late} == {504}
+        service.gate.set()
+        assert {answer.result(60).status_code for answer in held} == {200}
+        until(service.idle)
+        service.gate.clear()
+        service.queue._terms = type(service.queue._terms)(1, 1, 0.2)
+        assert service.post().status_code == 504
         figures = httpx2.get(f"http://127.0.0.1:{service.port}/metrics").text
         assert 'cupdisc_refused_total{reason="overloaded"} 1.0' in figures
-        assert 'cupdisc_refused_total{reason="deadline_exceeded"} 2.0' in figures
+        assert 'cupdisc_refused_total{reason="deadline_exceeded"} 1.0' in figures
 
 
 def test_an_answer_that_comes_too_late_is_a_504_and_the_next_one_is_on_time(published: Path) -> None:
@@ -158,7 +163,7 @@ def test_a_bulk_client_does_not_keep_a_single_one_waiting(published: Path) -> No
 @pytest.mark.parametrize("sent", [b"", EYE[:1], EYE[: len(EYE) // 2]], ids=["nothing", "a byte", "half"])
 def test_senders_that_stop_take_no_worker(published: Path, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "LINGER_S", 0.1)
-    with gated(published, upload_timeout_s=1.0) as service:
+    with gated(published, upload_timeout_s=2.0) as service:
         service.gate.set()
         stopped = [connect(service.port) for _ in range(20)]
         for connection in stopped:
@@ -172,7 +177,7 @@ def test_senders_that_stop_take_no_worker(published: Path, sent: bytes, monkeypa
 
 
 def test_a_byte_at_a_time_takes_no_worker_either(published: Path) -> None:
-    with gated(published, upload_timeout_s=30) as service:
+    with gated(published, upload_timeout_s=120) as service:
         service.gate.set()
         slow = [connect(service.port) for _ in range(10)]
         for connection in slow:
@@ -191,7 +196,7 @@ def test_a_thousand_connections_that_say_nothing_are_not_in_the_way(published: P
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], min(4096, before[1])), before[1]))
     try:
-        with gated(published, max_connections=1100, head_timeout_s=60) as service, contextlib.ExitStack() as held:
+        with gated(published, head_timeout_s=60) as service, contextlib.ExitStack() as held:
             service.gate.set()
             for _ in range(1000):
                 held.enter_context(connect(service.port))

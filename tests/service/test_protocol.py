@@ -1,5 +1,6 @@
 """What a connection may cost: slow heads, too many connections, clients that do not read, and what is no HTTP."""
 
+import contextlib
 import json
 import socket
 import time
@@ -13,6 +14,10 @@ from tests.service.listening import answered, connect, listening
 
 HEAD_TIMEOUT_S = 0.5
 GET = b"GET /health/live HTTP/1.1\r\nHost: here\r\n"
+UPLOAD = (  # of which the body does not come
+    b"POST /v1/segmentations HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\nContent-Length: 1000\r\n"
+    b"Expect: 100-continue\r\n\r\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +27,14 @@ def port(published: Path) -> Iterator[int]:
     )
     with listening(settings) as number:
         yield number
+
+
+def whole_answer(connection: socket.socket) -> bytes:
+    """To `GET`, on a connection that stays open."""
+    received = b""
+    while not received.endswith(b"}"):
+        received += connection.recv(65536)
+    return received
 
 
 def problem(received: bytes) -> tuple[int, str]:
@@ -73,6 +86,9 @@ def test_an_idle_connection_is_closed_without_a_word(port: int) -> None:
 
 def test_one_connection_more_than_agreed_is_told_so(port: int) -> None:
     held = [connect(port) for _ in range(8)]
+    for connection in held:
+        connection.sendall(UPLOAD)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100")  # its head has come
     with connect(port) as one_more:
         received = answered(one_more)
         assert problem(received) == (503, "too_many_connections")
@@ -86,6 +102,23 @@ def test_one_connection_more_than_agreed_is_told_so(port: int) -> None:
             if answered(connection).startswith(b"HTTP/1.1 200"):
                 return
     pytest.fail("the places are not free again")
+
+
+def test_silent_connections_make_room_the_longest_silent_first(published: Path) -> None:
+    with (
+        listening(Settings(registry=str(published), max_connections=4, head_timeout_s=30)) as port,
+        contextlib.ExitStack() as held,
+    ):
+        for connection in (silent := [held.enter_context(connect(port)) for _ in range(4)])[::-1]:
+            connection.sendall(GET + b"\r\n")
+            assert whole_answer(connection).startswith(b"HTTP/1.1 200")  # silent from now on, the last one first
+        with connect(port) as one_more:
+            one_more.sendall(GET + b"Connection: close\r\n\r\n")
+            assert answered(one_more).startswith(b"HTTP/1.1 200")
+        assert answered(silent.pop()) == b""
+        for connection in silent:
+            connection.sendall(GET + b"Connection: close\r\n\r\n")
+            assert answered(connection).startswith(b"HTTP/1.1 200")
 
 
 def test_one_address_may_not_take_all_connections(published: Path) -> None:

@@ -24,11 +24,18 @@ class Issuer:
     def __init__(self) -> None:
         self.keys = {"first": rsa.generate_private_key(65537, 2048)}
         self.asked: list[str] = []
+        self.moved: dict[str, str] = {}  # path → where it sends who asks for it
         issuer = self
 
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked.append(self.path)
+                if self.path in issuer.moved:
+                    self.send_response(302)
+                    self.send_header("Location", issuer.moved[self.path])
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 known = {"/.well-known/openid-configuration": issuer.described, "/keys": issuer.public}
                 body = json.dumps(known[self.path]()).encode()
                 self.send_response(200)
@@ -162,6 +169,17 @@ def test_an_issuer_that_describes_another_is_not_believed(issuer: Issuer) -> Non
     issuer.described = lambda: {**described, "issuer": "https://accounts.google.com"}  # type: ignore[method-assign]
     with pytest.raises(IssuerUnreachable):
         Tokens(issuer.address, AUDIENCE).verify(issuer.token())
+
+
+@pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys"])
+def test_an_issuer_sends_us_nowhere_else(issuer: Issuer, path: str) -> None:
+    elsewhere = Issuer()
+    issuer.moved[path] = elsewhere.address + path
+    with pytest.raises(IssuerUnreachable):
+        Tokens(issuer.address, AUDIENCE).verify(issuer.token())
+    elsewhere.close()
+    assert elsewhere.asked == []
+    assert issuer.asked[-1] == path
 
 
 @pytest.mark.parametrize(

@@ -17,22 +17,38 @@ from fastapi import FastAPI, Request
 from service import problems, uploads
 
 LIMIT = 100_000  # bytes
-TIMEOUT_S = 0.5
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     """Of a server that answers with the length of the photograph."""
+    with serve(measuring(timeout_s=60)) as number:
+        yield number
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[int]:
+    """Of one that waits half a second for a body."""
+    with serve(measuring(timeout_s=0.5)) as number:
+        yield number
+
+
+@pytest.fixture(autouse=True)
+def lingers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, the rest of a refused body is taken in."""
+    monkeypatch.setattr(uploads, "LINGER_S", 60)
+
+
+def measuring(timeout_s: float) -> FastAPI:
     app = FastAPI()
-    app.add_middleware(uploads.BoundedUploads, max_bytes=LIMIT, timeout_s=TIMEOUT_S)
+    app.add_middleware(uploads.BoundedUploads, max_bytes=LIMIT, timeout_s=timeout_s)
     problems.install(app)
 
     @app.post("/length")
     async def length(request: Request) -> int:
         return len(await uploads.photograph_bytes(request))
 
-    with serve(app) as number:
-        yield number
+    return app
 
 
 @contextlib.contextmanager
@@ -145,13 +161,13 @@ def test_endless_body_is_cut_off_after_the_refusal(port: int, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", [JPEG, FORM])
-def test_slow_body_is_ended(port: int, kind: str) -> None:
-    status, body = exchange(port, head(kind, "Content-Length: 50"), b"--x", b"\r", pause_s=0.05)
+def test_slow_body_is_ended(impatient: int, kind: str) -> None:
+    status, body = exchange(impatient, head(kind, "Content-Length: 50"), b"--x", b"\r", pause_s=0.05)
     assert (status, body["code"]) == (408, "upload_too_slow")
 
 
-def test_dripping_body_is_ended_too(port: int) -> None:
-    status, body = exchange(port, head(JPEG, "Content-Length: 50"), *[b"x"] * 15, pause_s=0.05)
+def test_dripping_body_is_ended_too(impatient: int) -> None:
+    status, body = exchange(impatient, head(JPEG, "Content-Length: 50"), *[b"x"] * 15, pause_s=0.05)
     assert (status, body["code"]) == (408, "upload_too_slow")
 
 
