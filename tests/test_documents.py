@@ -21,7 +21,8 @@ from tests import documents
 from tests.documents import Block
 from tests.photographs import REPOSITORY
 
-NOT_RUN = {"docs/bulk.md": 4, "docs/deployment.md": 7, "docs/prepare.md": 1, "README.md": 1}  # a cloud or a container; decide on one more
+# a cloud or a container; decide on one more
+NOT_RUN = {"docs/bulk.md": 4, "docs/deployment.md": 7, "docs/prepare.md": 1, "README.md": 1}
 WIDEST = 94  # characters that a page of the site shows without scrolling
 LANGUAGES = {"bash", "python", "json", "text", "toml", "yaml"}
 

@@ -202,11 +202,12 @@ def scale(
         list[int] | None, typer.Option(help="How many; repeat the option. 8, 32 and 256 by themselves.")
     ] = None,
     per_device: Annotated[int, typer.Option(min=1, help="Photographs of a batch on each device.")] = 2,
+    network: Annotated[list[str] | None, typer.Option(help="locator or segmenter; both by themselves.")] = None,
 ) -> None:
     """A dry run for many devices under JAX: shapes, memory and what they exchange in a step. Nothing is computed."""
-    from training.scale import scaled, scaled_table
+    from training.scale import NETWORKS, scaled, scaled_table
 
-    console.print(scaled_table(scaled(preset, devices or (8, 32, 256), per_device)))
+    console.print(scaled_table(scaled(preset, devices or (8, 32, 256), per_device, network or NETWORKS)))
 
 
 @contextlib.contextmanager

@@ -20,9 +20,10 @@ from model.errors import InvalidConfiguration
 from training.config import NetworkConfig, Preset, read_preset
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
+NETWORKS = ("locator", "segmenter")
 MOST_DEVICES = 1024
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
-OPERATION = re.compile(r"= (\([^=]*?\)|\S+) (" + "|".join(COLLECTIVES) + r")(?:-start)?\(")
+OPERATION = re.compile(r"^\s*(?:ROOT )?%?\S+ = (.*?) (" + "|".join(COLLECTIVES) + r")(?:-start)?\(", re.MULTILINE)
 SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 MIB = 2**20
 
@@ -48,25 +49,30 @@ class ScaledStep:
         return round(2 * (self.devices - 1) / self.devices * summed)
 
 
-def scaled(preset: str, devices: Sequence[int], per_device: int) -> list[ScaledStep]:
+def scaled(
+    preset: str, devices: Sequence[int], per_device: int, networks: Sequence[str] = NETWORKS
+) -> list[ScaledStep]:
     """The steps of a preset's networks on each number of devices; compiled in a process of its own.
 
     Args:
         per_device: photographs of a batch that each device gets.
+        networks: of NETWORKS.
     Raises:
         InvalidConfiguration: numbers that make no sense, a preset that is none, or no JAX here.
     """
     wrong = [str(count) for count in devices if not 1 <= count <= MOST_DEVICES]
     if wrong or per_device < 1:
         raise InvalidConfiguration(f"devices must be 1 to {MOST_DEVICES}, and each gets 1 photograph at least")
+    if not set(networks) <= set(NETWORKS):
+        raise InvalidConfiguration(f"network: must be {' or '.join(NETWORKS)}")
     read_preset(preset)
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={max(devices)}",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={max(devices)}",
     }
-    command = [sys.executable, "-m", "training.scale", preset, str(per_device), *map(str, devices)]
+    command = [sys.executable, "-m", "training.scale", preset, str(per_device), ",".join(networks), *map(str, devices)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
@@ -143,11 +149,12 @@ def scaled_table(steps: Sequence[ScaledStep]) -> Table:
     return table
 
 
-def _steps(preset: Preset, per_device: int, counts: Sequence[int]) -> list[ScaledStep]:
+def _steps(preset: Preset, per_device: int, networks: Sequence[str], counts: Sequence[int]) -> list[ScaledStep]:
     import jax
 
     found = []
-    for name, config in (("locator", preset.locator), ("segmenter", preset.segmenter)):
+    for name in networks:
+        config = preset.locator if name == "locator" else preset.segmenter
         # members train one after the other
         network = dataclasses.replace(config.network, members=1)
         for count in counts:
@@ -190,9 +197,9 @@ def _from_json(values: dict[str, Any]) -> ScaledStep:
     return ScaledStep(**{**values, **kept, "collectives": collectives})
 
 
-def main(preset: str, per_device: str, *counts: str) -> None:
+def main(preset: str, per_device: str, networks: str, *counts: str) -> None:
     """Answer as JSON; how many devices there are was fixed when this process began."""
-    steps = _steps(read_preset(preset), int(per_device), [int(count) for count in counts])
+    steps = _steps(read_preset(preset), int(per_device), networks.split(","), [int(count) for count in counts])
     sys.stdout.write(json.dumps([dataclasses.asdict(step) for step in steps]))
 
 

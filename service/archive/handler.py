@@ -16,7 +16,7 @@ from service.archive.pinned import Pinned
 from service.archive.places import Found
 from service.worker import FILE_ERRORS
 
-SMALLEST_BATCH, LARGEST_BATCH = 1, 8  # photographs; Beam measures within these, and benchmarks/results say why these
+SMALLEST_BATCH, LARGEST_BATCH = 1, 4  # photographs; Beam measures within these, more cost more (benchmarks/results)
 
 
 @dataclass(frozen=True)
