@@ -9,8 +9,8 @@ RUN python3 -m venv --without-pip /opt/cupdisc
 COPY requirements/image.txt /opt/cupdisc/requirements/
 RUN pip --python /opt/cupdisc/bin/python install --quiet --no-cache-dir --disable-pip-version-check --root-user-action ignore \
     --no-warn-script-location --no-deps --require-hashes --only-binary :all: -r /opt/cupdisc/requirements/image.txt
-# The root may be read-only. What is written goes under /tmp, then a tmpfs: uploads on their way in, versions from Cloud
-# Storage, compiled networks
+# The root may be read-only. What is written goes under /tmp, then a tmpfs: versions from Cloud Storage, compiled networks.
+# Photographs stay in memory
 ENV PATH=/opt/cupdisc/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -49,7 +49,8 @@ serve: .venv/serves  ## the service on http://127.0.0.1:8000 with the bundled ve
 test: install  ## every test
 	$(BIN)/python -m pytest
 
-check: install  ## style, types, import directions
+check: install  ## the packages' needs, style, types, import directions
+	$(BIN)/pip --disable-pip-version-check check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -6,6 +6,7 @@ Needs Docker and the images and lists of `make sbom`. Writes Markdown to benchma
 import argparse
 import csv
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -31,7 +32,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--image", default="cupdisc")
     options.add_argument("--sbom", type=Path, default=ROOT / "out" / "sbom")
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=5, help="starts of each image; 0: sizes and contents alone")
     options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / f"{today}-image.md")
     given = options.parse_args()
     given.out.write_text("\n".join(report(given.image, given.sbom, given.rounds, today)) + "\n", encoding="utf-8")
@@ -42,13 +43,16 @@ def report(image: str, sbom: Path, rounds: int, today: str) -> Iterator[str]:
     """The lines of the Markdown."""
     engine = docker("version", "--format", "{{.Server.Version}}")
     yield f"# The container images, {today}\n"
-    yield f"Docker {engine}, {cpu_name()}. Sizes are those of `docker history`, unpacked, in units of 10^6 bytes."
+    yield f"Docker {engine}, {os.cpu_count()} cores, {cpu_name()}, load average {os.getloadavg()[0]:.1f}."
+    yield "Sizes are those of `docker history`, unpacked, in units of 10^6 bytes."
     for name in (f"{image}:slim", image):
         (found,) = json.loads(docker("image", "inspect", name))
         yield f"\n## {name}: {found['Size'] / MEGA:.0f} MB\n"
         yield "| layer | MB |\n|---|---|"
         for made_by, size in layers(name):
             yield f"| {made_by} | {size / MEGA:.1f} |"
+        if not rounds:
+            continue
         seconds = [first_answer(name) for _ in range(rounds)]
         yield f"\nFrom `docker run` to the first photograph's answer, {rounds} times: median "
         yield f"{statistics.median(seconds):.1f} s, least {min(seconds):.1f} s, most {max(seconds):.1f} s."

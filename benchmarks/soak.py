@@ -43,7 +43,7 @@ OTHERS: tuple[tuple[str, dict[str, object]], ...] = (  # of which all but PNG ar
     ("WEBP", {"quality": 90}),
 )
 CLIENTS = 32  # connections, of which a few are in use at a time
-KEEPS_S = 600  # an idle connection, as a proxy's are kept: one that is closed just when it is used is nobody's error
+KEEPS_S = 24 * 3600  # an idle connection: one that is closed just when it is used is nobody's error
 FINDS_LIMIT_S = 30.0
 LOOKS_S = 2.0  # between two looks at memory
 MOST_GROWTH = 0.02  # of the memory, from the second quarter to the last

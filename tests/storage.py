@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -27,19 +26,19 @@ def fake_storage() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory() as folder:
-        command = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", url]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen([*command, "-filesystem-root", folder], **quiet) as server:
-            try:
-                deadline = time.monotonic() + 20
-                while time.monotonic() < deadline:
-                    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                        break
-                    time.sleep(0.02)
-                yield url
-            finally:
-                server.kill()  # asked politely it waits for idle connections
+    command = [str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-external-url", url]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # in memory: on a disk it waits for each object to be safe there, which takes most of a test's time
+    with subprocess.Popen([*command, "-backend", "memory"], **quiet) as server:
+        try:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.02)
+            yield url
+        finally:
+            server.kill()  # asked politely it waits for idle connections
 
 
 class Objects:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.documents import free_port
 
-PATIENCE_S = 120
+PATIENCE_S = 240
 LOCKED_UP = ["--read-only", "--tmpfs", "/tmp:size=256m", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
 SUBNETS = itertools.count(1)  # of 10.211.0.0/16, each for one network
 

@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -70,8 +72,10 @@ def running(folder: Path, **settings: Any) -> Iterator[Running]:
     given = {f"CUPDISC_{name.upper()}": str(value) for name, value in settings.items()}
     log = folder / "service.log"
     command = [sys.executable, "-m", "service", "serve", "--port", "0"]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env={**os.environ, **given})
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "bufsize": 0}
+    process = subprocess.Popen(command, env={**os.environ, **given}, **pipe)
+    log.write_bytes(b"")
+    threading.Thread(target=_copy, args=(process, log), daemon=True).start()
     service = Running(process, log)
     try:
         service.wait(lambda: bool(re.search(r"running on http://127\.0\.0\.1:\d+", log.read_text(encoding="utf-8"))))
@@ -82,3 +86,9 @@ def running(folder: Path, **settings: Any) -> Iterator[Running]:
             process.send_signal(signal.SIGCONT)
             process.kill()
         process.wait()
+
+
+def _copy(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """What it prints, into its log; by a pipe, so that limits of its own files do not touch it."""
+    with process.stdout as pipe, log.open("ab", buffering=0) as file:
+        shutil.copyfileobj(pipe, file)

@@ -47,11 +47,11 @@ def unbroken(eyes: Path, published: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def started(*arguments: object, shell: str = "") -> subprocess.Popen[str]:
-    """A run in the background, perhaps after a shell's words."""
+    """A run in the background, perhaps after some shell. It gives way to the test, which has to see it unfinished."""
     command = [sys.executable, "-m", "service", "segment", *map(str, arguments)]
     if shell:
         command = ["bash", "-c", f'{shell}; exec "$@"', "bash", *command]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(["nice", "-n", "19", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def journal(out: Path) -> list[dict[str, object]]:

@@ -143,7 +143,7 @@ def test_who_has_waited_too_long_is_told_so(gated: bool) -> None:
     """Whether still waiting for a turn or already worked on; and the worker is free for others after that."""
 
     async def test() -> None:
-        work, line = Worker(), queue(deadline_s=0.05)
+        work, line = Worker(), queue(deadline_s=0.5)
         busy = asyncio.create_task(line.run(work.job("busy"), "x", stays))
         await until(lambda: work.begun == ["busy"])
         if not gated:

@@ -1,0 +1,142 @@
+"""What Cloud Run's `containerConcurrency` should be: one container of docker/cloud-run.yaml under 1 to 32 requests.
+
+    python -m benchmarks.concurrency
+
+Needs Docker and the images of `make image`. The container gets the manifest's processors, memory and settings. Cloud
+Run tries to keep an instance at 60 % of its `containerConcurrency`, so what is looked for is the number of which 60 %
+just keep the instance busy: with less it idles, with more requests wait where another instance could have been started.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks import load
+from benchmarks.growth import enlarged
+from benchmarks.image import LOCKED_UP, docker
+from benchmarks.machine import cpu_name
+from benchmarks.photographs import varied
+
+ROOT = Path(__file__).parents[1]
+MANIFEST = ROOT / "docker" / "cloud-run.yaml"
+CLIENTS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 32)
+KEPT = 0.6  # of containerConcurrency, by Cloud Run's autoscaler
+ENOUGH = 0.95  # of the highest rate: busy
+LARGEST = 40.0  # megapixels that a photograph may have
+LEFT_OUT = {"CUPDISC_REGISTRY", "CUPDISC_KEYS"}  # need a bucket and keys; the version in the package serves
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Container:
+    """One that is ready."""
+
+    name: str
+    url: str
+
+    def peak_mib(self) -> float:
+        """The most memory that it held, its tmpfs included."""
+        read = ["docker", "exec", self.name, "cat", "/sys/fs/cgroup/memory.peak"]
+        older = [*read[:-1], "/sys/fs/cgroup/memory/memory.max_usage_in_bytes"]
+        for command in (read, older):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return int(done.stdout) / 2**20
+        raise SystemExit("the kernel does not tell a container's memory")
+
+
+@contextmanager
+def started(image: str, pod: Any) -> Iterator[Container]:
+    """The container of a Cloud Run manifest, by this machine's Docker, for a while."""
+    (described,) = pod["containers"]
+    limits = described["resources"]["limits"]
+    settings = {one["name"]: one["value"] for one in described["env"] if one["name"] not in LEFT_OUT}
+    given = [f"--env={name}={value}" for name, value in {**settings, "CUPDISC_OPEN": "true"}.items()]
+    given += [f"--cpus={limits['cpu']}", f"--memory={limits['memory'].removesuffix('i').lower()}"]
+    name = docker(
+        "run", "--detach", "--rm", *LOCKED_UP, "--publish", "127.0.0.1::8000", *given, image, *described["args"]
+    )
+    try:
+        container = Container(name, f"http://{docker('port', name, '8000/tcp')}")
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            try:
+                urllib.request.urlopen(f"{container.url}/health/ready").close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.1)
+        yield container
+    finally:
+        docker("stop", name)
+
+
+def main() -> None:
+    """Measure, print and keep the report."""
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--image", default="cupdisc:slim")
+    options.add_argument("--seconds", type=float, default=8.0, help="for each number of clients, in two halves")
+    options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / f"{today}-concurrency.md")
+    given = options.parse_args()
+    template = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["spec"]["template"]["spec"]
+    photographs, before = list(varied(8, (2000,))), os.getloadavg()[0]
+    reports: dict[int, list[load.Report]] = {clients: [] for clients in CLIENTS}
+    with started(given.image, template) as container:
+        asyncio.run(load.run(container.url, photographs, 4, 3.0))  # warm
+        for _ in range(2):  # there and back again: the machine's mood is the same for all
+            for clients in CLIENTS:
+                reports[clients].append(asyncio.run(load.run(container.url, photographs, clients, given.seconds / 2)))
+        usual_mib = container.peak_mib()
+    wanted, lines = chosen(reports)
+    now = template["containerConcurrency"]
+    with started(given.image, template) as container:
+        largest = asyncio.run(load.run(container.url, [enlarged(LARGEST)], now, given.seconds * 2))
+        largest_mib = container.peak_mib()
+    limits = json.dumps(template["containers"][0]["resources"]["limits"])
+    text = f"""# One container under concurrent requests, {today}
+
+`{given.image}` as docker/cloud-run.yaml has it ({limits}), on {os.cpu_count()} cores, {cpu_name()},
+which the clients share; load average before {before:.1f}. JPEGs of 2000 × 1750 pixels, `masks=rle`.
+
+| requests at once | photographs per s | p50 ms | p95 ms | other than 200 |
+|---|---|---|---|---|
+{lines}
+
+60 % of **{wanted}** keep it busy ({ENOUGH:.0%} of the highest rate); the manifest has {now}.
+
+Peak memory {usual_mib:.0f} MiB; with {now} at once of {LARGEST:g} megapixels {largest_mib:.0f} MiB
+(outcomes {largest.outcomes}, p95 {load.quantile(largest.took_ms(), 0.95) / 1000:.1f} s).
+"""
+    print(text)
+    given.out.write_text(text, encoding="utf-8")
+
+
+def chosen(reports: dict[int, list[load.Report]]) -> tuple[int, str]:
+    """The `containerConcurrency` to set, and the rows of the table."""
+    rates, rows = {}, []
+    for clients, halves in reports.items():
+        rates[clients] = sum(half.rate * half.seconds for half in halves) / sum(half.seconds for half in halves)
+        took = [ms for half in halves for ms in half.took_ms()]
+        other = sum(len(half.samples) - len(half.took_ms()) for half in halves)
+        cells = (load.quantile(took, 0.5), load.quantile(took, 0.95))
+        rows.append(f"| {clients} | {rates[clients]:.1f} | {cells[0]:.0f} | {cells[1]:.0f} | {other} |")
+    busy = min(clients for clients, rate in rates.items() if rate >= ENOUGH * max(rates.values()))
+    return math.ceil(busy / KEPT), "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
