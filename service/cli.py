@@ -16,6 +16,7 @@ from model.errors import CupDiscError
 from model.images import Limits
 from service import key_commands, logs, progress, server, supervisor, version_commands
 from service.app import create_app
+from service.archive import command as archive_command
 from service.bulk import Run
 from service.doctor import examine
 from service.files import find
@@ -137,6 +138,9 @@ def segment(
     told = f"{run.done - run.failed} of {run.total} done, see {folder / TABLE}"
     out.print(told, markup=False, highlight=False)
     raise typer.Exit(1 if run.failed else 0)
+
+
+app.command("bulk")(archive_command.bulk)
 
 
 @app.command()

@@ -195,6 +195,21 @@ def train(
     console.print(f"trained: {out}")
 
 
+@app.command()
+def scale(
+    preset: Annotated[str, typer.Argument(help="Whose networks: a bundled preset's name, or a TOML file.")] = "bundled",
+    devices: Annotated[
+        list[int] | None, typer.Option(help="How many; repeat the option. 8, 32 and 256 by themselves.")
+    ] = None,
+    per_device: Annotated[int, typer.Option(min=1, help="Photographs of a batch on each device.")] = 2,
+    network: Annotated[list[str] | None, typer.Option(help="locator or segmenter; both by themselves.")] = None,
+) -> None:
+    """A dry run for many devices under JAX: shapes, memory and what they exchange in a step. Nothing is computed."""
+    from training.scale import NETWORKS, scaled, scaled_table
+
+    console.print(scaled_table(scaled(preset, devices or (8, 32, 256), per_device, network or NETWORKS)))
+
+
 @contextlib.contextmanager
 def opened_cache(location: str) -> Iterator["Cache"]:
     """A cache; what is fetched from a gs:// prefix is thrown away afterwards."""
