@@ -135,3 +135,9 @@ def test_together_they_take_no_more_than_one_process_would(monkeypatch: pytest.M
     chosen = supervisor.divided(Settings(threads=3, max_parallel=5), 4)
     assert (chosen.threads, chosen.max_parallel) == (3, 5)
     assert supervisor.number_of("3") == 3
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (2, 1), (3, 1), (4, 2), (8, 4)])
+def test_auto_takes_a_process_for_every_two_cores(cores: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "usable_cores", lambda: cores)
+    assert supervisor.number_of("auto") == expected
