@@ -54,9 +54,7 @@ def serve(
     registry: Registry = None,
     version: Version = None,
     engine: Engine = None,
-    workers: Annotated[
-        str, typer.Option(help="Processes that share the address, or auto: one for every two cores.")
-    ] = "1",
+    workers: Annotated[str, typer.Option(help="Processes behind the address, or auto: one for every two cores.")] = "1",
 ) -> None:
     """Answer over HTTP until stopped."""
     settings = _settings(registry=registry, version=version, engine=engine)
