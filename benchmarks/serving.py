@@ -74,17 +74,19 @@ def _cpu_s(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def serving(**settings: object) -> Iterator[Service]:
-    """`cupdisc serve` with settings, such as `max_parallel=2`, on a free port of this machine."""
+def serving(*options: str, cores: set[int] | None = None, **settings: object) -> Iterator[Service]:
+    """`cupdisc serve` with options and settings, such as `max_parallel=2`, on a free port, maybe on few cores."""
     given = {f"CUPDISC_{name.upper()}": str(value) for name, value in settings.items()}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("cupdisc")), "serve", "--port", str(port)]
+    command = [str(Path(sys.executable).with_name("cupdisc")), "serve", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **given})
         try:
+            if cores:
+                os.sched_setaffinity(process.pid, cores)  # before it has threads
             _await(port, process)
             yield Service(f"http://127.0.0.1:{port}", process.pid, time.perf_counter() - started)
         except BaseException:

@@ -16,6 +16,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "answer": figures.answer,
     "api": reference.api,
     "columns": reference.columns,
+    "archive-columns": reference.archive_columns,
     "commands": reference.commands,
     "card": reference.card,
     "errors": reference.errors,

@@ -151,8 +151,19 @@ def columns() -> str:
     """What the table of results holds."""
     from service.table import COLUMNS
 
+    return _columns(COLUMNS)
+
+
+def archive_columns() -> str:
+    """What the tables of an archive hold more."""
+    from service.archive.rows import MORE
+
+    return _columns(MORE)
+
+
+def _columns(described: dict[str, tuple[type, str]]) -> str:
     words = {str: "text", bool: "true or false", int: "whole number", float: "number"}
-    rows = [(f"`{name}`", words[kind], meaning) for name, (kind, meaning) in COLUMNS.items()]
+    rows = [(f"`{name}`", words[kind], meaning) for name, (kind, meaning) in described.items()]
     return table(("column", "type", "meaning"), rows)
 
 

@@ -104,6 +104,10 @@ class Bucket:
 
     def list(self, prefix: str = "", at_most: int | None = None) -> dict[str, Stored]:
         """The objects whose name begins so."""
+        return dict(self.listing(prefix, at_most))
+
+    def listing(self, prefix: str = "", at_most: int | None = None) -> Iterator[tuple[str, Stored]]:
+        """The same one after the other, as the storage tells them: there may be more than memory holds."""
         with self._asking(self.uri(prefix)):
             blobs = self._client().list_blobs(
                 self._bucket,
@@ -112,7 +116,8 @@ class Bucket:
                 fields="items(name,size,generation,crc32c),nextPageToken",
                 **self._trying(),
             )
-            return {blob.name.removeprefix(self._prefix): _stored(blob) for blob in blobs}
+            for blob in blobs:
+                yield blob.name.removeprefix(self._prefix), _stored(blob)
 
     def find(self, name: str) -> Stored:
         """One object's size and generation. Raises ObjectNotFound."""

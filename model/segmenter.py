@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -184,6 +184,20 @@ class Segmenter:
         other._locator = share("locator", self._locator)
         other._segmenter = share("segmenter", self._segmenter)
         return other
+
+    def with_thresholds(self, thresholds: Thresholds) -> "Segmenter":
+        """The same version on the same engines with other thresholds than its manifest's: what choosing them tries."""
+        other = copy.copy(self)
+        other._thresholds = thresholds
+        return other
+
+    def input_size(self, network: Literal["locator", "segmenter"]) -> int:
+        """Pixels of the side that a network sees."""
+        return self._locator_size if network == "locator" else self._segmenter_size
+
+    def probabilities(self, network: Literal["locator", "segmenter"], images: np.ndarray) -> np.ndarray:
+        """What one of the networks makes of regions that are prepared already: as `Engine`."""
+        return (self._locator if network == "locator" else self._segmenter)(images)
 
     @property
     def smallest_side(self) -> int:

@@ -21,10 +21,14 @@ router = APIRouter()
 async def refresh(request: Request) -> Serving:
     """Look now at what the registry's aliases stand for, also at versions that were refused, and tell what serves.
 
+    All replicas that share this address on this machine look; the one that answers has done so already.
+
     Without keys this is answered on the service's own machine alone, and never with `CUPDISC_OPEN`.
     """
     check_caller(request)
     live: LiveVersions = request.app.state.live
+    if group := request.app.state.group:
+        group.look_again()
     await anyio.to_thread.run_sync(live.refresh, True, limiter=request.app.state.fetching)
     return serving(live)
 

@@ -17,18 +17,23 @@ from service import (
     admin,
     batching,
     observability,
+    open_inference,
     openapi,
     page,
     problems,
+    protocol_documents,
     queueing,
+    replicas,
     routes,
     security,
     shadow,
     storage,
+    tensorflow_serving,
     tracing,
     uploads,
 )
 from service.decoding import Decoders
+from service.replicas import Group
 from service.settings import Settings
 from service.versions import Follower, LiveVersions, registry_of
 
@@ -41,11 +46,12 @@ FETCHING = 2  # requests at once for versions that are not loaded; others of the
 SAME_HOST_ONLY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
-def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
+def create_app(settings: Settings, registry: Registry | None = None, group: Group | None = None) -> FastAPI:
     """The service, its default version loaded. Where none can be, it starts all the same and answers 503.
 
     Args:
         registry: where the versions are; by default the one that the settings name.
+        group: of the replicas that share this one's address.
     Raises:
         VersionNotFound, EngineUnavailable, InvalidConfiguration: the settings ask for what is not there.
     """
@@ -63,10 +69,15 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     app.state.limits = limits
     traces = tracing.provider(settings.traces) if settings.traces else None
     app.state.traces = traces
-    app.state.metrics = tracing.TracedMetrics(traces.get_tracer("cupdisc")) if traces else observability.Metrics()
+    if traces:
+        app.state.metrics = tracing.TracedMetrics(traces.get_tracer("cupdisc"), group)
+    else:
+        app.state.metrics = observability.Metrics(group)
     app.state.stopping = False  # not ready any more: it has been told to stop
     app.state.live = LiveVersions(registry or registry_of(settings), settings, app.state.metrics)
     app.state.settings = settings
+    app.state.group = group
+    app.state.replica = replicas.name_of(settings.replica, group)
     app.state.fetching = anyio.CapacityLimiter(FETCHING)
     app.state.cloud = storage.CloudPhotographs(settings)
     app.state.transfers = anyio.CapacityLimiter(TRANSFERS)
@@ -91,8 +102,11 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
     if traces:
         app.add_middleware(tracing.Traced, tracer=traces.get_tracer("cupdisc"))
     app.add_middleware(security.BrowserHeaders)
+    app.add_middleware(protocol_documents.ProtocolErrors)
     app.add_middleware(HeadAsGet)
     app.include_router(routes.router)
+    app.include_router(open_inference.router)
+    app.include_router(tensorflow_serving.router)
     app.include_router(admin.router)
     app.include_router(observability.router)
     page.install(app)
@@ -108,9 +122,13 @@ def create_app(settings: Settings, registry: Registry | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """From the first request to the last."""
     follower = Follower(app.state.live, app.state.settings.poll_interval_s)
+    live, group, name = app.state.live, app.state.group, app.state.replica
+    telling = replicas.Telling(group, lambda: live.state(name), lambda: live.refresh(True)) if group else None
     try:
         yield
     finally:
+        if telling:
+            telling.close()
         follower.close()
         app.state.shadow.close()
         app.state.queue.close()

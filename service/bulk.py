@@ -89,7 +89,7 @@ class Run:
         with _writing(job.out):
             continues = (self._unfinished / JOURNAL).exists() and not overwrite
             self._unfinished.mkdir(parents=True, exist_ok=True)
-            self._journal = _open_alone(self._unfinished / JOURNAL)
+            self._journal = open_alone(self._unfinished / JOURNAL)
             self._lines: dict[int, bytes] = {}
             try:
                 if not continues:
@@ -213,7 +213,7 @@ def _state(file: Path) -> list[int]:
     return [found.st_size, found.st_mtime_ns]
 
 
-def _open_alone(file: Path) -> int:
+def open_alone(file: Path) -> int:
     """A descriptor to append to; while it is open, nobody else gets one. A killed process lets go of it."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
     try:

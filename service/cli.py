@@ -14,8 +14,9 @@ from model.cloud_registry import CloudRegistry
 from model.engines import usable_cores
 from model.errors import CupDiscError
 from model.images import Limits
-from service import key_commands, logs, progress, server, version_commands
+from service import key_commands, logs, progress, server, supervisor, version_commands
 from service.app import create_app
+from service.archive import command as archive_command
 from service.bulk import Run
 from service.doctor import examine
 from service.files import find
@@ -53,12 +54,15 @@ def serve(
     registry: Registry = None,
     version: Version = None,
     engine: Engine = None,
+    workers: Annotated[str, typer.Option(help="Processes behind the address, or auto: one for every two cores.")] = "1",
 ) -> None:
     """Answer over HTTP until stopped."""
     settings = _settings(registry=registry, version=version, engine=engine)
     logs.configure(settings.log_format, settings.log_level)
     try:
         check_exposure(settings, host)
+        if (several := supervisor.number_of(workers)) > 1:
+            raise typer.Exit(0 if supervisor.run(settings, host, port, several) else 1)
         service = create_app(settings)
     except CupDiscError as error:
         raise _fail(str(error)) from None
@@ -134,6 +138,9 @@ def segment(
     told = f"{run.done - run.failed} of {run.total} done, see {folder / TABLE}"
     out.print(told, markup=False, highlight=False)
     raise typer.Exit(1 if run.failed else 0)
+
+
+app.command("bulk")(archive_command.bulk)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs, openapi, problems
+from service.replicas import Group
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 RATIOS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # of vCDR; the last bucket is 0.95 and above
@@ -64,11 +65,15 @@ class _Answered(Protocol):
 class Metrics:
     """Every figure of one service, in a registry of its own. Safe to call from several threads.
 
+    Of several replicas behind one address, any one shows what all have counted together.
+
     No label holds what a client may choose freely, so the number of series is bounded by paths and versions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, group: Group | None = None) -> None:
+        self._group = group
         self._registry = own = CollectorRegistry()
+        summed: dict[str, Any] = {"multiprocess_mode": "livesum", "registry": own}  # over the replicas that live
         ProcessCollector(registry=own)
         GCCollector(registry=own)
         self._requests = Counter(
@@ -91,7 +96,7 @@ class Metrics:
         self._batch_size = Histogram(
             "cupdisc_batch_size", "Photographs in one call of a network.", ["network"], buckets=BATCHES, registry=own
         )
-        self._queue = Gauge("cupdisc_queue_length", "Photographs that wait for a network.", registry=own)
+        self._queue = Gauge("cupdisc_queue_length", "Photographs that wait for a network.", **summed)
         self._refusal_seconds = Histogram(
             "cupdisc_refusal_seconds",
             "Head of the request to beginning of the answer, where that is 503.",
@@ -102,9 +107,9 @@ class Metrics:
         self._events = Counter(
             "cupdisc_version_events", "Loaded, refused, swapped and so on.", ["event", "version"], registry=own
         )
-        self._live = Gauge("cupdisc_live_version", "1 for the version in each role.", ["version", "role"], registry=own)
+        self._live = Gauge("cupdisc_live_version", "Replicas with a version in a role.", ["version", "role"], **summed)
         self._engine = Gauge(
-            "cupdisc_engine_info", "1 for what runs a version.", ["version", "engine", "precision"], registry=own
+            "cupdisc_engine_info", "Replicas that run a version so.", ["version", "engine", "precision"], **summed
         )
         self._answers = Counter("cupdisc_answers", "Photographs answered.", ["version", "gradable"], registry=own)
         self._reasons = Counter(
@@ -169,14 +174,20 @@ class Metrics:
         """The version that fills a role from now on, in place of the one before."""
         before = self._roles.get(role)
         if before is not None and before != version:
-            self._live.remove(before, role)
+            self._end(before, role)
         self._roles[role] = version
         self._live.labels(version, role).set(1)
 
     def no_longer_live(self, role: str) -> None:
         """Nothing fills the role any more."""
         if (before := self._roles.pop(role, None)) is not None:
-            self._live.remove(before, role)
+            self._end(before, role)
+
+    def _end(self, version: str, role: str) -> None:
+        if self._group is None:
+            self._live.remove(version, role)
+        else:
+            self._live.labels(version, role).set(0)  # shared metrics cannot be removed
 
     def engine(self, version: str, engine: str, precision: str) -> None:
         """What a loaded version runs on."""
@@ -210,7 +221,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """All of it in Prometheus's text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) if self._group is None else self._group.figures()
 
 
 class Observed:

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 
 from model import errors
-from service import examples, problems, uploads
+from service import examples, problems, protocol_documents, protocol_schemas, uploads
 from service.problems import Problem
 from service.schemas import NamedPhotograph, Outlines
 
@@ -16,6 +16,7 @@ TAGS = [
     {"name": "segmentation", "description": "A photograph in; outlines and numbers out."},
     {"name": "measurement", "description": "Outlines in, a person's for instance; the same numbers out."},
     {"name": "versions", "description": "The trained versions that answer."},
+    protocol_documents.TAG,
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
 
@@ -265,6 +266,7 @@ def _document(app: FastAPI, needed_scope: Callable[[str, str], str | None], asks
         "Problem": Problem.model_json_schema(),
         "Outlines": Outlines.model_json_schema(),
         "NamedPhotograph": NamedPhotograph.model_json_schema(),
+        **protocol_schemas.documented(),
     }
     document["components"]["securitySchemes"] = SECURITY_SCHEMES
     for path, operations in document["paths"].items():
@@ -274,7 +276,12 @@ def _document(app: FastAPI, needed_scope: Callable[[str, str], str | None], asks
                 operation["security"] = [*({name: []} for name in SECURITY_SCHEMES), *([] if asks_for_keys else [{}])]
                 operation["description"] = f"{operation.get('description', '')}\n\nScope: `{scope}`.".lstrip()
                 _add(operation["responses"], _refusals())
-    for path, kept in (("/v1/segmentations", examples.SEGMENTATIONS), ("/v1/measurements", examples.MEASUREMENTS)):
-        answer = document["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]
+            protocol_documents.translate_document(path, operation)
+    for path, method, kept in (
+        ("/v1/segmentations", "post", examples.SEGMENTATIONS),
+        ("/v1/measurements", "post", examples.MEASUREMENTS),
+        ("/v1/versions", "get", examples.VERSIONS),
+    ):
+        answer = document["paths"][path][method]["responses"]["200"]["content"]["application/json"]
         answer["examples"] = kept  # again: FastAPI drops every null from an example
     return document

@@ -118,6 +118,18 @@ class UriNotAllowed(CupDiscError):
     code = "uri_not_allowed"
 
 
+class ModelNotFound(CupDiscError):
+    """The standard protocols name the model by its name, and this is another."""
+
+    code = "model_not_found"
+
+
+class InvalidInference(CupDiscError):
+    """A request of a standard protocol that this model does not take: tensors of another name, kind or shape."""
+
+    code = "invalid_inference"
+
+
 class OnlyFromHere(CupDiscError):
     """Only the operator of the service may ask this, and nothing shows that it is the operator who asks."""
 
@@ -179,6 +191,8 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     HeadTooLarge: (431, "path, query and headers are longer than 16384 bytes"),
     Stopping: (503, "the service is being stopped"),
     UriNotAllowed: (403, "photographs are not read there"),
+    ModelNotFound: (404, "no model retina; there is disc-cup"),
+    InvalidInference: (400, "9 photographs; send 1 to 8 in one request"),
     OnlyFromHere: (403, "without keys this is answered on the service's own machine alone"),
 }
 UNEXPECTED = "an unexpected error, our fault"

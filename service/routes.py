@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from model.artefact import Artefact
 from model.biomarkers import Laterality
 from model.errors import NoVersionLive
-from service import answers, measurements, negotiation, openapi, security, uploads
+from service import answers, inference, measurements, negotiation, openapi, uploads
 from service.answers import MaskEncoding, Render, Wish
 from service.problems import InvalidParameter, Stopping
-from service.queueing import HEAVY_BYTES, Queue
 from service.schemas import (
     Health,
     MeasurementAnswer,
+    Replica,
     SegmentationAnswer,
     StoredAnswer,
     VersionDetail,
@@ -48,7 +48,6 @@ Eye = Annotated[Laterality, Query(description="Which eye it is; names the rim's 
 @router.post("/v1/segmentations", response_model=SegmentationAnswer | StoredAnswer, **openapi.SEGMENT)
 async def segment(
     request: Request,
-    live: Live,
     masks: Annotated[MaskEncoding, Query(description="How JSON carries the masks.")] = "png",
     render: Annotated[
         Render | None,
@@ -70,11 +69,7 @@ async def segment(
     """
     media_type = negotiation.choose(request.headers.getlist("accept"), OFFERED[render])
     state = request.app.state
-    queue: Queue = state.queue
-    queue.check_room()
-    segmenter = live.ready(version)
-    if segmenter is None:
-        segmenter = await anyio.to_thread.run_sync(live.get, version, limiter=state.fetching)
+    segmenter = await inference.version_of(request, version)
     named = await uploads.named_photograph(request)
     if named is None:
         data = await uploads.photograph_bytes(request)
@@ -85,14 +80,7 @@ async def segment(
         fetch = functools.partial(state.cloud.fetch, named.uri, state.limits)
         data = await anyio.to_thread.run_sync(fetch, limiter=state.transfers)
     wish = Wish(media_type, masks, render, laterality)
-    work = functools.partial(answers.answer, data, state.shared.of(segmenter), wish, state.decode)
-    caller = getattr(request.state, "caller", None) or security.address_of(request.scope)
-    answered = await queue.run(work, caller, request.receive, heavy=len(data) > HEAVY_BYTES)
-    for stage, took_ms in answered.timings_ms.items():
-        state.metrics.stage(stage, took_ms / 1000)
-    state.metrics.answer(segmenter.version, answered.segmentation)
-    if (candidate := live.shadow_of(segmenter)) is not None:
-        state.shadow.compare(answered.decoded, answered.segmentation, segmenter.version, candidate)
+    answered = await inference.segmented(request, segmenter, data, wish)
     if named is None or named.output is None:
         return answered.response
     found = SegmentationAnswer.model_validate_json(bytes(answered.response.body))
@@ -115,11 +103,14 @@ async def measure(request: Request, laterality: Eye = "unknown") -> Response:
 
 
 @router.get("/v1/versions", **openapi.LIST_VERSIONS)
-def list_versions(live: Live) -> VersionList:
+def list_versions(request: Request, live: Live) -> VersionList:
     """The versions that this service can answer with. One whose files are not what its manifest says is left out."""
     aliases = live.aliases()
     found = [VersionSummary(**_summary(artefact, live, aliases)) for artefact in live.artefacts()]
-    return VersionList(default=live.default, versions=found)
+    name, group = request.app.state.replica, request.app.state.group
+    states = group.states() if group else [live.state(name)]
+    replicas = [Replica.model_validate(each) for each in states]
+    return VersionList(default=live.default, versions=found, replica=name, replicas=replicas)
 
 
 @router.get("/v1/versions/{version}", **openapi.GET_VERSION)

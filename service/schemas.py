@@ -233,11 +233,25 @@ class VersionSummary(_Answer):
     loaded: bool = Field(description="In memory; the others are loaded when first asked for.")
 
 
+class Replica(_Answer):
+    """One process of this service, and what it runs. Each follows the registry by itself."""
+
+    name: str = Field(description="`CUPDISC_REPLICA`, the number of the process, or both.")
+    default: str | None = Field(description="The version that it answers with where a request names none.")
+    candidate: str | None = Field(description="Tried beside it.")
+    loaded: list[str] = Field(description="Versions in its memory.")
+    degraded: list[str] = Field(description="As `reasons` of `/health/ready`; empty where all is well.")
+
+
 class VersionList(_Answer):
     """What this service can answer with, the newest first."""
 
     default: str | None = Field(description="Used where a request names no version; `null` where none could be loaded.")
     versions: list[VersionSummary]
+    replica: str | None = Field(None, description="The one that gave this answer.")
+    replicas: list[Replica] = Field(
+        [], description="All processes that share this address on this machine; other machines tell for themselves."
+    )
 
 
 class VersionDetail(VersionSummary):

@@ -41,6 +41,11 @@ ACCESS: tuple[tuple[str, re.Pattern[str], keys.Scope | None], ...] = (
     ("GET", re.compile(r"/health/(live|ready)"), None),
     ("POST", re.compile(r"/v1/(segmentations|measurements)|/page/picture"), "segment"),
     ("GET", re.compile(r"/v1/versions(/[^/]*)?"), "segment"),
+    ("GET", re.compile(r"/v2(/health/(live|ready))?"), None),
+    ("GET", re.compile(r"/v2/models/[^/]*(/versions/[^/]*)?(/ready)?"), "segment"),
+    ("POST", re.compile(r"/v2/models/[^/]*(/versions/[^/]*)?/infer"), "segment"),
+    ("GET", re.compile(r"/v1/models/[^/]*(/(versions|labels)/[^/]*)?"), "segment"),
+    ("POST", re.compile(r"/v1/models/[^/]*(/(versions|labels)/[^/]*)?:predict"), "segment"),
     ("POST", re.compile(r"/v1/admin/refresh"), "admin"),
     ("GET", re.compile(r"/metrics"), "admin"),
 )

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     keep_alive_s: float = Field(5.0, gt=0)  # that an idle connection stays open; longer than the proxy's in front
     stop_delay_s: float = Field(0.0, ge=0)  # after SIGTERM: not ready any more, but still answering
     stop_grace_s: float = Field(30.0, gt=0)  # after that: for what is under way to be answered
+    replica: str = Field("", max_length=200)  # this process's name in /v1/versions; empty: the number of the process
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, else JSON, a line each
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # debug adds the questions of orchestrators
     traces: str = ""  # address of an OpenTelemetry collector, such as http://127.0.0.1:4318/v1/traces; empty: none

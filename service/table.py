@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 from model.biomarkers import Ratios, Region
 from model.errors import InvalidConfiguration
-from model.segmenter import Interval, Segmentation, Segmenter
+from model.segmenter import Interval, Segmentation
 from service import schemas
 from service.schemas import SegmentationAnswer
 
@@ -31,11 +32,15 @@ COLUMNS: dict[str, tuple[type, str]] = {
     "disc_area": (int, "Pixels in the disc, cup included."),
     "disc_width": (int, "Of the smallest upright rectangle around the disc."),
     "disc_height": (int, "Likewise."),
+    "disc_left": (int, "Its left edge, from the photograph's left edge."),
+    "disc_top": (int, "Its top edge, from the photograph's top edge."),
     "disc_x": (float, "The disc's centre, from the left edge."),
     "disc_y": (float, "From the top edge."),
     "cup_area": (int, "Pixels in the cup."),
     "cup_width": (int, "As for the disc."),
     "cup_height": (int, "As for the disc."),
+    "cup_left": (int, "As for the disc."),
+    "cup_top": (int, "As for the disc."),
     "disc_confidence": (float, "How decided the network was about the disc, 0 to 1."),
     "cup_confidence": (float, "And about the cup."),
     "distance_from_training": (float, "1 is a typical training photograph; larger is more foreign."),
@@ -45,10 +50,22 @@ COLUMNS: dict[str, tuple[type, str]] = {
 }
 
 
-def row_here(found: Segmentation, segmenter: Segmenter) -> Row:
+class Version(Protocol):
+    """The version that found it."""
+
+    @property
+    def version(self) -> str:
+        """Its name."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its manifest."""
+
+
+def row_here(found: Segmentation, by: Version) -> Row:
     """What this machine found; the same as `row_there` of a service's answer for the same photograph."""
     return _row(
-        (segmenter.version, segmenter.digest),
+        (by.version, by.digest),
         (found.gradable, found.reasons),
         (found.disc, found.disc_confidence),
         (found.cup, found.cup_confidence),
@@ -99,6 +116,7 @@ def _row(
         if region and confidence is not None:
             values |= {f"{name}_area": region.area, f"{name}_confidence": round(confidence, 4)}
             values |= {f"{name}_width": region.box.width, f"{name}_height": region.box.height}
+            values |= {f"{name}_left": region.box.left, f"{name}_top": region.box.top}
     return {name: str(value) for name, value in values.items() if value is not None}
 
 

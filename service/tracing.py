@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.errors import InvalidConfiguration
 from service.observability import Metrics, route_of
+from service.replicas import Group
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -72,8 +73,8 @@ class Traced:
 class TracedMetrics(Metrics):
     """Metrics that also make a span of each stage, which has just ended, below the request's."""
 
-    def __init__(self, tracer: trace.Tracer) -> None:
-        super().__init__()
+    def __init__(self, tracer: trace.Tracer, group: Group | None = None) -> None:
+        super().__init__(group)
         self._tracer = tracer
 
     def stage(self, name: str, seconds: float) -> None:

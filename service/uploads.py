@@ -147,6 +147,17 @@ async def outlines(request: Request) -> Upload:
     return Upload(declared, await _small_body(request, MAX_JSON_BYTES))
 
 
+async def plain_body(request: Request) -> bytes:
+    """The body of a standard protocol's request, whose kind clients declare in several ways.
+
+    Raises:
+        UnsupportedMediaType: it is compressed; TooManyBytes, UploadTooSlow: from the middleware.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("send the body without a Content-Encoding")
+    return await request.body()
+
+
 async def _small_body(request: Request, at_most: int) -> bytes:
     data = bytearray()
     async with aclosing(request.stream()) as stream:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import random
 import threading
 from collections import OrderedDict, deque
@@ -32,6 +33,7 @@ from model.registry import BUNDLED, Registry, open_registry
 from model.segmenter import Segmenter
 from service.observability import Metrics
 from service.probe import probe
+from service.replicas import State
 from service.settings import Settings
 
 Role = Literal["production", "candidate"]
@@ -196,6 +198,11 @@ class LiveVersions:
     def is_loaded(self, version: str) -> bool:
         """Whether the version's networks are in memory."""
         return version in self._loaded
+
+    def state(self, replica: str) -> State:
+        """What this process runs, under its name."""
+        reasons = tuple(sorted(self.troubles))
+        return State(replica, os.getpid(), self.default, self.candidate, tuple(sorted(self._loaded)), reasons)
 
     def refresh(self, again: bool = False) -> None:
         """Look what the aliases stand for now, and serve that. Whatever goes wrong, what serves goes on serving.

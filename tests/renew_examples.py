@@ -61,6 +61,6 @@ def _thinned(ring: list[Any]) -> list[Any]:
 
 if __name__ == "__main__":
     registry = sys.argv[1] if len(sys.argv) > 1 else "bundled"
-    with TestClient(create_app(Settings(registry=registry))) as client:
+    with TestClient(create_app(Settings(registry=registry, replica="replica-1"))) as client:
         text = json.dumps(examples(client), indent=1, ensure_ascii=False)
     Path(FILE).write_text(text + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from model.segmenter import Thresholds
-from training.evaluate import Result
+from training.evaluate import Overlap, Result
 from training.metrics import binomial_interval, conformal_half_width
 from training.summary import vertical_errors
 
@@ -19,14 +19,14 @@ OPEN = Thresholds(
 )  # refuses nothing but an empty answer
 
 
-def best_thresholds(trials: Mapping[float, Sequence[Result]]) -> Thresholds:
+def best_thresholds(trials: Mapping[float, Sequence[Overlap]]) -> Thresholds:
     """The probabilities from which a pixel is disc and cup: those with the highest Dice, every source counting alike.
 
     Args:
         trials: results of the same training photographs, by the threshold used for both.
     """
 
-    def score(results: Sequence[Result], name: str) -> float:
+    def score(results: Sequence[Overlap], name: str) -> float:
         by_source: dict[str, list[float]] = {}
         for result in results:
             if (value := getattr(result, name)) is not None:

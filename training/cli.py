@@ -195,6 +195,21 @@ def train(
     console.print(f"trained: {out}")
 
 
+@app.command()
+def scale(
+    preset: Annotated[str, typer.Argument(help="Whose networks: a bundled preset's name, or a TOML file.")] = "bundled",
+    devices: Annotated[
+        list[int] | None, typer.Option(help="How many; repeat the option. 8, 32 and 256 by themselves.")
+    ] = None,
+    per_device: Annotated[int, typer.Option(min=1, help="Photographs of a batch on each device.")] = 2,
+    network: Annotated[list[str] | None, typer.Option(help="locator or segmenter; both by themselves.")] = None,
+) -> None:
+    """A dry run for many devices under JAX: shapes, memory and what they exchange in a step. Nothing is computed."""
+    from training.scale import NETWORKS, scaled, scaled_table
+
+    console.print(scaled_table(scaled(preset, devices or (8, 32, 256), per_device, network or NETWORKS)))
+
+
 @contextlib.contextmanager
 def opened_cache(location: str) -> Iterator["Cache"]:
     """A cache; what is fetched from a gs:// prefix is thrown away afterwards."""
@@ -341,7 +356,9 @@ def cross(
     from training.accelerator import choose
     from training.cache import Cache
     from training.config import read_preset
+    from training.cross_report import budget, write_matrix
     from training.publish import Facts
+    from training.run import run_facts
 
     chosen = read_preset(preset)
     chosen = chosen if steps is None else matrix.with_steps(chosen, steps)
@@ -351,15 +368,20 @@ def cross(
     facts = Facts(f"{now.year}.{now.month}.1", now.isoformat(), installed_version("cupdisc"), "cross", str(accelerator))
 
     prepared = Cache(cache, out / "prepared") if cache else None
+    runs: dict[str, dict[str, Any]] = {}
 
     @functools.cache
     def run(cell: matrix.Cell) -> "list[Result]":
         preset_of_cell = matrix.preset_of_cell(chosen, cell, judges)
-        return matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator, prepared)
+        results = matrix.run_cell(preset_of_cell, cell, data, out, facts, console, accelerator, prepared)
+        runs[cell.name], _ = run_facts(out / cell.name)
+        return results
 
-    numbers = matrix.whole_numbers(seeds)
-    found = matrix.cross(judges, numbers, matrix.recipes(choose_by or ()), run)
-    console.print(matrix.write_matrix(found, out), markup=False, highlight=False, soft_wrap=True)
+    numbers, candidates = matrix.whole_numbers(seeds), matrix.recipes(choose_by or ())
+    found = matrix.cross(judges, numbers, candidates, run)
+    trained = matrix.preset_of_cell(chosen, matrix.Cell(judges, chosen.seed, candidates[0]), judges)
+    about = budget(trained, judges, list(runs.values())) if len(candidates) == 1 else []
+    console.print(write_matrix(found, out, about), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -367,7 +389,10 @@ def paper(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, the networks and paper.md.")],
     preset: Annotated[str, typer.Option(help="`paper`, or a TOML file like training/presets/paper.toml.")] = "paper",
     data: Data = DATA,
-    network: Annotated[str | None, typer.Option(help="64/6/1.1, 72/6/1.2 or 64/5/1.6.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Start channels, depth, growth. The original's: 64/6/1.1, 72/6/1.2, 64/5/1.6; others too."),
+    ] = None,
     outputs: Annotated[list[str] | None, typer.Option(help="cup or disc; both by themselves.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Shorter than the original's 15.")] = None,
     steps: Annotated[int | None, typer.Option(help="In each epoch; shorter than the original's 150.")] = None,
@@ -386,9 +411,9 @@ def paper(
     from training.paper import read_paper, repeat_paper
     from training.paper_report import write_report
 
-    original = read_paper(preset)
+    given = read_paper(preset)
+    given = given if network is None else given.with_network(network)
     changes: dict[str, Any] = {
-        "network": network,
         "outputs": tuple(outputs) if outputs else None,
         "epochs": epochs,
         "steps_per_epoch": steps,
@@ -396,12 +421,12 @@ def paper(
         "photographs": photographs,
         "mixed_precision": bf16 or None,
     }
-    chosen = dataclasses.replace(original, **{key: value for key, value in changes.items() if value is not None})
+    chosen = dataclasses.replace(given, **{key: value for key, value in changes.items() if value is not None})
     accelerator = choose(device)
     console.print(f"{accelerator}")
     repeated = repeat_paper(chosen, data, out, accelerator, console)
     command = shlex.join(["cupdisc-train", *sys.argv[1:]])
-    console.print(write_report(repeated, original, command, out), markup=False)
+    console.print(write_report(repeated, read_paper(), command, out), markup=False)
     console.print(f"report: {out / 'paper.md'}")
 
 

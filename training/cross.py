@@ -31,6 +31,7 @@ from training.publish import Facts, stage_version
 from training.run import save_run, train_run
 from training.sources.example import digest
 from training.split import read_splits
+from training.whole_file import whole_file
 
 FIGURES = ("disc Dice", "cup Dice", "vCDR error")
 Recipe = tuple[tuple[str, str], ...]  # what differs from the preset: (path of a key, TOML value) of each
@@ -150,9 +151,8 @@ def run_cell(
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as version:
         _, results = stage_version(trained, facts, Path(version), console)
     write_csv(results, folder / "photographs.csv")
-    partial = folder / "cell.partial"
-    partial.write_text(json.dumps(identity, indent=1), encoding="utf-8")
-    partial.replace(finished)
+    with whole_file(finished) as partial:
+        partial.write_text(json.dumps(identity, indent=1), encoding="utf-8")
     return results
 
 
@@ -268,6 +268,7 @@ def _gain(
     by_single = {name: _over_seeds(found, figure) for name, found in singles.items()}
     best = max(by_single, key=lambda name: sign * float(by_single[name][0].mean()))
     gain = sign * (mine - by_single[best][0])
+    outline = "disc" if figure == "disc Dice" else "cup"
     return {
         "left_out": judge,
         "figure": figure,
@@ -279,7 +280,17 @@ def _gain(
         "several_worst_seed": round(worst, 4),
         "gain": round(float(gain.mean()), 4),
         "gain_95": [round(value, 4) for value in bootstrap_interval(gain.tolist())],
+        "outline": outline,  # whose radius the next two tell, drawn over annotated
+        "several_radius": _radius(several, outline),
+        "single_radius": _radius(singles[best], outline),
     }
+
+
+def _radius(found: Sequence[Sequence[Result]], outline: str) -> float | None:
+    """Median radii ratio over all seeds' answers; None where the results do not tell it."""
+    name = f"{outline}_radii_ratio"
+    known = [value for results in found for r in results if (value := getattr(r, name)) is not None]
+    return round(float(np.median(known)), 4) if known else None
 
 
 def _matrix_row(sources: tuple[str, ...], judge: str, found: Sequence[Sequence[Result]]) -> dict[str, Any]:
@@ -296,57 +307,6 @@ def _matrix_row(sources: tuple[str, ...], judge: str, found: Sequence[Sequence[R
         row[figure] = round(float(values.mean()), 4)
         row[f"{figure}, worst seed"] = round(worst, 4)
     return row
-
-
-def as_markdown(matrix: Mapping[str, Any]) -> str:
-    """The tables of `cross`, for people."""
-    lines = [
-        f"Seeds: {', '.join(map(str, matrix['seeds']))}.",
-        "",
-        "On a source that it never saw: several sources against the best single one (the best on this very source).",
-        "Mean over the seeds, in brackets the worst; the gain with its 95 % bootstrap interval, positive is better.",
-        "",
-        "| left out | n | figure | best single | several | gain |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in matrix["gains"]:
-        single = f"{row['single']:.3f} ({row['single_worst_seed']:.3f}) {row['best_single']}"
-        several = f"{row['several']:.3f} ({row['several_worst_seed']:.3f})"
-        gain = f"{row['gain']:+.3f} ({row['gain_95'][0]:+.3f} to {row['gain_95'][1]:+.3f})"
-        lines.append(f"| {row['left_out']} | {row['photographs']} | {row['figure']} | {single} | {several} | {gain} |")
-    lines += ["", "Every cell:", "", "| trained on | tested on | how | n | disc Dice | cup Dice | vCDR error |"]
-    lines.append("|---|---|---|---|---|---|---|")
-    for row in matrix["matrix"]:
-        figures = " | ".join(
-            f"{row[figure]:.3f} ({row[f'{figure}, worst seed']:.3f})" if figure in row else "–" for figure in FIGURES
-        )
-        names = " + ".join(row["trained_on"])
-        lines.append(f"| {names} | {row['tested_on']} | {row['how']} | {row['photographs']} | {figures} |")
-    for name, choice in matrix["choices"].items():
-        recipe = ", ".join(f"{key}={value}" for key, value in choice["recipe"])
-        lines += ["", f"Chosen for {name} without it: {recipe}; scores of the candidates: {choice['scores']}"]
-    if matrix["interval_on_new_sources"]:
-        lines += [
-            "",
-            "90 % interval of the vertical ratio, calibrated on the other left-out sources alone, first seed:",
-        ]
-        lines += [""]
-        lines += ["| left out | half width | covered | 95 % | mean width |", "|---|---|---|---|---|"]
-        for row in matrix["interval_on_new_sources"]:
-            low, high = row["coverage_95"]
-            covered = f"{row['covered']} of {row['photographs']}: {row['coverage']:.3f} | {low:.3f}–{high:.3f}"
-            lines.append(f"| {row['source']} | {row['half_width']:.3f} | {covered} | {row['mean_width']:.3f} |")
-    return "\n".join(lines) + "\n"
-
-
-def write_matrix(matrix: Mapping[str, Any], out: Path) -> str:
-    """Write cross.json, cross.md and left_out.csv (the first seed's answers on each left-out source); the tables."""
-    text = as_markdown(matrix)
-    write_csv(matrix["left_out"], out / "left_out.csv")
-    figures = {name: value for name, value in matrix.items() if name != "left_out"}
-    (out / "cross.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    (out / "cross.md").write_text(text, encoding="utf-8")
-    return text
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """A version on annotated photographs: the product's own way, end to end, no oracle crop; one result for each."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +15,7 @@ from model.masks import Label
 from model.segmenter import Segmentation, Segmenter
 from training.metrics import dice, hausdorff_95, radii_ratio, reliability
 from training.sources.example import Example, Shares, labels_of, read_each
+from training.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Result:
     def vertical_error(self) -> float | None:
         """Drawn minus annotated vertical ratio; a cup that was not drawn counts as ratio 0."""
         return None if self.vertical_truth is None else (self.vertical or 0.0) - self.vertical_truth
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """One photograph, only as far as thresholds are chosen by it; `cup_dice` as in `Result`."""
+
+    source: str
+    disc_dice: float
+    cup_dice: float | None
 
 
 COLUMNS = [each.name for each in fields(Result) if each.name != "pixels"]
@@ -131,6 +141,27 @@ def evaluate(
     return read_each(examples, lambda example: evaluate_photograph(segmenter, example), watch)
 
 
+def overlaps(segmenters: Mapping[float, Segmenter], examples: Sequence[Example]) -> dict[float, list[Overlap]]:
+    """By the keys of `segmenters`, the Dice of each on every photograph, which is read once for all of them.
+
+    Raises:
+        InvalidSource: lists every photograph or annotation that cannot be read.
+    """
+
+    def one(example: Example) -> list[Overlap]:
+        photograph = example.read_photograph()
+        truth = example.read_labels(photograph.shape[:2])
+        answers = [segmenter.segment([photograph])[0].drawn for segmenter in segmenters.values()]
+        return [_overlap(example, drawn, truth) for drawn in answers]
+
+    return dict(zip(segmenters, map(list, zip(*read_each(examples, one), strict=True)), strict=True))
+
+
+def _overlap(example: Example, drawn: np.ndarray, truth: np.ndarray) -> Overlap:
+    cup = dice(drawn == Label.CUP, truth == Label.CUP) if example.cup_annotated else None
+    return Overlap(example.source, dice(drawn >= Label.RIM, truth >= Label.RIM), cup)
+
+
 def read_csv(path: Path) -> list[Result]:
     """The inverse of `write_csv`; columns that were added later may be missing.
 
@@ -150,8 +181,8 @@ def _without_blanks(row: dict[str, str]) -> dict[str, str | None]:
 
 
 def write_csv(results: Sequence[Result], path: Path) -> None:
-    """One row per photograph."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """One row per photograph; the table appears whole or not at all. Raises CannotWrite."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([getattr(result, name) for name in COLUMNS] for result in results)

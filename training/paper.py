@@ -77,6 +77,14 @@ class PaperNetwork:
         """E.g. 64/6/1.1."""
         return f"{self.start_channels}/{self.depth}/{self.channel_growth:g}"
 
+    @classmethod
+    def of(cls, name: str) -> "PaperNetwork":
+        """The inverse of `name`. Raises InvalidConfiguration."""
+        numbers = re.fullmatch(r"(\d+)/(\d+)/(\d+(?:\.\d+)?)", name)
+        if numbers is None:
+            raise InvalidConfiguration(f"network={name!r}: must be start channels, depth and growth, such as 64/6/1.1")
+        return cls(int(numbers[1]), int(numbers[2]), float(numbers[3]))
+
 
 @dataclass(frozen=True)
 class Known:
@@ -150,6 +158,15 @@ class Paper:
                 wrong.append(f"network={self.network!r}: {error}")
         if wrong:
             raise InvalidConfiguration("; ".join(wrong))
+
+    def with_network(self, name: str) -> "Paper":
+        """The experiment with another network, by its three numbers; it need not be one of `networks`.
+
+        Raises:
+            InvalidConfiguration: no three numbers, or no network that can be built.
+        """
+        network = PaperNetwork.of(name)
+        return dataclasses.replace(self, network=network.name, networks=(*self.networks, network))
 
     def unet(self, output: str) -> UNetConfig:
         """The network for one output."""

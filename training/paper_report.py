@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from training.metrics import bootstrap_interval
-from training.paper import Judged, Paper, Repeated
+from training.paper import Judged, Paper, PaperSource, Repeated
 from training.whole_file import whole_file
 
 NOTEBOOK = "the authors' published notebook (github.com/javicivit/TPU-UNET, TPU_U_Net_Cup_Disc_Segmentation.ipynb)"
@@ -32,7 +32,7 @@ def write_report(repeated: Repeated, original: Paper, command: str, out: Path) -
     """Write paper.md, paper.json and photographs.csv into a folder; answers with the Markdown.
 
     Args:
-        original: the whole set-up, not shortened.
+        original: the paper's own set-up, whole.
     Raises:
         CannotWrite.
     """
@@ -103,5 +103,7 @@ def _differences(paper: Paper, original: Paper) -> list[str]:
 
 def _short(value: object) -> str:
     if isinstance(value, tuple):
-        return ", ".join(str(getattr(each, "name", each)) for each in value)
+        return ", ".join(map(_short, value))
+    if isinstance(value, PaperSource):
+        return f"{value.name} ({value.layout}, ids {value.ids}, repeats {value.repeats})"
     return str(value)

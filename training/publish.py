@@ -12,17 +12,18 @@ import keras
 from rich.console import Console
 from rich.table import Table
 
-from model import artefact
+from model import artefact, engines
 from model.artefact import Artefact, Manifest, NetworkEntry
 from model.segmenter import Segmenter, Thresholds
 from model.unet import UNetConfig
 from training import calibrate
 from training.card import write_card
 from training.compare import MARGIN, WorseVersion, compare, worse
-from training.evaluate import Result, evaluate, write_csv
+from training.evaluate import Result, evaluate, overlaps, write_csv
 from training.report import write_report
 from training.run import Trained
 from training.summary import summarise
+from training.whole_file import CannotWrite, writing
 
 NAME = "disc-cup"
 PRODUCTION = "production"  # the alias whose version a new one is compared with
@@ -66,10 +67,23 @@ def stage_version(
         left_out: results of earlier runs by the same recipe on sources that they never saw. They tell how far the
             version's answers may be off on a new source: they widen the interval and stand in the card.
         production: a version to compare with, on the same photographs; `training.comparison` of the manifest tells.
+    Raises:
+        CannotWrite: e.g. no space left.
     """
+    with writing(folder):
+        return _stage(trained, facts, folder, console, left_out, production)
+
+
+def _stage(
+    trained: Trained,
+    facts: Facts,
+    folder: Path,
+    console: Console,
+    left_out: Sequence[Result],
+    production: Artefact | None,
+) -> tuple[Artefact, list[Result]]:
     preset = trained.preset
-    for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
-        artefact.export_network(network, folder / name)
+    _export(trained, folder)
     manifest = Manifest(
         schema=artefact.SCHEMA,
         name=NAME,
@@ -223,18 +237,29 @@ def metrics_table(metrics: list[dict[str, Any]]) -> Table:
     return table
 
 
+def _export(trained: Trained, folder: Path) -> None:
+    """Both SavedModels. A full disk is CannotWrite here too, though TensorFlow has errors of its own for it."""
+    errors = engines.import_tensorflow().errors
+    for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
+        try:
+            artefact.export_network(network, folder / name)
+        except errors.OpError as error:
+            raise CannotWrite(f"{folder / name}: {error.message}") from error
+
+
 def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
     """On a few training photographs of each source with masks: held-out ones must not choose what they report on."""
     examples = []
     for split in trained.splits.values():
         outlined = [e for e in split.training if e.cup_annotated]
         examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
-    trials = {}
-    for threshold in TRIAL_THRESHOLDS:
-        thresholds = dataclasses.replace(calibrate.OPEN, disc=threshold, cup=threshold)
-        draft = dataclasses.replace(manifest, thresholds=dataclasses.asdict(thresholds))
-        trials[threshold] = _evaluate(artefact.write(folder, draft), examples, console)
-    return calibrate.best_thresholds(trials)
+    if not examples:
+        return calibrate.OPEN
+    console.print(f"choosing thresholds on {len(examples)} photographs")
+    version = Segmenter(artefact.write(folder, manifest))
+    trials = {each: dataclasses.replace(calibrate.OPEN, disc=each, cup=each) for each in TRIAL_THRESHOLDS}
+    segmenters = {each: version.with_thresholds(thresholds) for each, thresholds in trials.items()}
+    return calibrate.best_thresholds(overlaps(segmenters, examples))
 
 
 def _evaluate(version: Artefact, examples: list[Any], console: Console) -> list[Result]:

@@ -20,6 +20,7 @@ from training.config import Preset
 from training.evaluate import Result, write_csv
 from training.judging import Judged
 from training.sources.example import Example
+from training.whole_file import whole_file, writing
 
 WORST = 12
 SIDE = 320  # pixels of a picture of a worst answer
@@ -64,11 +65,15 @@ def write_evaluation(
     Args:
         preset, judged: sources by name, as `judging.choose` gives them; `results` are theirs, in the same order.
         photographs: whether the report shows the worst answers.
+    Raises:
+        CannotWrite: e.g. no space left; no file is half there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     everything = [result for name in judged for result in results[name]]
     write_csv(everything, folder / "photographs.csv")
-    (folder / "metrics.json").write_text(json.dumps(list(figures), indent=1) + "\n", encoding="utf-8")
+    with whole_file(folder / "metrics.json") as partial:
+        partial.write_text(json.dumps(list(figures), indent=1) + "\n", encoding="utf-8")
     pictures: list[tuple[str, str]] = []
     shown: set[str] = set()
     if photographs:
@@ -122,7 +127,8 @@ def write_report(
         pictures=pictures,
         terms=terms,
     )
-    path.write_text(text, encoding="utf-8")
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _score(pair: tuple[Example, Result]) -> float:

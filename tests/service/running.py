@@ -67,11 +67,11 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[Running]:
-    """Start a service with these settings, and end it. Its log goes into the folder."""
+def running(folder: Path, *options: str, **settings: Any) -> Iterator[Running]:
+    """Start a service with these options and settings, and end it. Its log goes into the folder."""
     given = {f"CUPDISC_{name.upper()}": str(value) for name, value in settings.items()}
     log = folder / "service.log"
-    command = [sys.executable, "-m", "service", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", *options]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "bufsize": 0}
     process = subprocess.Popen(command, env={**os.environ, **given}, **pipe)
     log.write_bytes(b"")

@@ -30,7 +30,7 @@ def test_the_example_of_a_measurement_gives_its_example_of_an_answer(client: Tes
 
 @pytest.mark.skipif(not (BUNDLED / "disc-cup").is_dir(), reason="no version is bundled yet")
 def test_the_examples_are_what_the_bundled_version_answers(start: Callable[..., TestClient]) -> None:
-    now = made_anew(start(registry="bundled"))
+    now = made_anew(start(registry="bundled", replica="replica-1"))
     assert now["versions"] == examples.ANSWERS["versions"], RENEW
     for name in ("png", "rle", "polygon", "not_gradable"):
         assert shape(now[name]) == shape(examples.ANSWERS[name]), RENEW

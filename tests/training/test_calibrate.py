@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.training.results import result, several
-from training.calibrate import OPEN, coverage_on_new_sources, interval, limits
+from training.calibrate import OPEN, best_thresholds, coverage_on_new_sources, interval, limits
 
 NINE = [0.01 * n for n in range(1, 10)]  # the ceil(10 × 0.9)-th smallest is 0.09
 
@@ -55,3 +55,12 @@ def test_a_new_source_widens_the_limits_to_what_its_good_photographs_need():
 def test_a_new_source_that_is_easy_does_not_narrow_the_limits():
     known, easy = [result("a", distance=2.0) for _ in range(50)], [result("b", distance=0.5) for _ in range(50)]
     assert limits(known, OPEN, easy) == limits(known, OPEN)
+
+
+def test_each_threshold_is_the_one_with_the_highest_dice_every_source_counting_alike():
+    trials = {
+        0.5: [result("large", disc=0.9, cup=0.8), result("large", disc=0.9, cup=0.8), result("small", disc=0.5)],
+        0.7: [result("large", disc=0.8, cup=0.7), result("large", disc=0.8, cup=0.7), result("small", disc=0.7)],
+    }
+    chosen = best_thresholds(trials)
+    assert (chosen.disc, chosen.cup) == (0.7, 0.5)  # 0.75 beats 0.7 for the disc; the cup of both small ones is 0.8

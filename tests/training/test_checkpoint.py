@@ -1,9 +1,6 @@
 """Tests of `training.checkpoint` and `training.whole_file`: other configurations, a full disk."""
 
-import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +8,10 @@ import numpy as np
 import pytest
 
 from model.unet import UNetConfig, build_unet
+from tests.training.full_disk import room_for
 from training import checkpoint
 from training.checkpoint import InvalidCheckpoint
 from training.whole_file import CannotWrite, whole_file
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """No file may grow beyond `size` bytes, as on a disk that fills up."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def network(channels: int = 4) -> Any:

@@ -15,7 +15,6 @@ from training.accelerator import choose
 from training.config import Preset
 from training.cross import (
     Cell,
-    as_markdown,
     cross,
     judging_sources,
     preset_of_cell,
@@ -23,8 +22,8 @@ from training.cross import (
     run_cell,
     whole_numbers,
     with_steps,
-    write_matrix,
 )
+from training.cross_report import as_markdown, budget, write_matrix
 from training.evaluate import Result, read_csv
 
 JUDGES = ("a", "b", "c")
@@ -100,6 +99,39 @@ def test_the_tables_are_written_whole(tmp_path: Path):
     left_out = read_csv(tmp_path / "left_out.csv")  # one seed, each source by the run that never saw it
     assert len(left_out) == 9
     assert left_out[0].disc_dice == pytest.approx(0.5 + 0.1 + 0.02)  # two sources, seed 1
+
+
+def test_the_report_says_why_several_sources_lose():
+    """On c the run of a alone draws the cup as annotated; b's annotators draw it larger, and so does a run of both."""
+
+    def run(cell: Cell) -> Sequence[Result]:
+        size = {("a",): 1.0, ("b",): 1.4}.get(cell.sources, 1.2)
+        return [
+            result(source, str(n), cup=0.9 - abs(size - 1) / 2, cup_radii_ratio=size) for source in JUDGES for n in "12"
+        ]
+
+    found = cross(JUDGES, (1,), recipes(()), run)
+    (row,) = [r for r in found["gains"] if (r["left_out"], r["figure"]) == ("c", "cup Dice")]
+    assert (row["best_single"], row["single_radius"], row["several_radius"]) == ("a", 1.0, 1.2)
+    (why,) = [line for line in as_markdown(found).splitlines() if line.startswith("- c, cup Dice")]
+    assert "1.20 times the annotated radius" in why
+    assert "annotators of a draw as this source's do" in why
+    assert "several are nearer" not in why
+
+
+def test_several_sources_that_win_need_no_excuse():
+    assert "do not beat" not in as_markdown(cross(JUDGES, (1,), recipes(()), Runs()))
+
+
+def test_the_budget_stands_above_the_figures(tmp_path: Path):
+    preset = with_steps(small_preset(tmp_path, 2), 300)
+    whole, crops, discs = preset.sources
+    sources = (whole, dataclasses.replace(crops, group="g"), dataclasses.replace(discs, group="g"))
+    runs = [{"seconds": {"locator": 60, "segmenter": 60 * n}, "device": "1 × CPU"} for n in (2, 4)]
+    text = "\n".join(budget(dataclasses.replace(preset, sources=sources), ("crops", "whole"), runs))
+    assert "on 1 × CPU: 2 runs of 3.0 to 5.0 minutes" in text
+    assert "Segmenter: 300 steps of 8 photographs, 64 pixels" in text
+    assert "With crops goes discs" in text
 
 
 def test_sources_of_one_group_are_left_out_together(tmp_path: Path):

@@ -25,17 +25,22 @@ def preset(*sources: dict[str, object]) -> Preset:
     return preset_from_dict({"name": "drawn", "sources": list(sources), **networks})
 
 
-def plant(data: Path, change) -> None:
-    """A source `copies` whose every photograph is one of `clinic`, changed."""
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn source. Not to be changed."""
+    return write_folder(tmp_path_factory.mktemp("duplicates") / "clinic", EYES, seed=21)
+
+
+def plant(data: Path, clinic: Path, change) -> None:
+    """The source `clinic`, and a source `copies` whose every photograph is one of its, changed."""
+    (data / "clinic").symlink_to(clinic)
     folder = data / "copies"
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     rows = [["id", "disc", "cup", "view"]]
     for number in range(0, EYES, 4):
         name = f"eye{number:03}.png"
-        image, mask = (
-            cv2.imread(str(data / "clinic" / part / name), cv2.IMREAD_UNCHANGED) for part in ("images", "masks")
-        )
+        image, mask = (cv2.imread(str(clinic / part / name), cv2.IMREAD_UNCHANGED) for part in ("images", "masks"))
         image, mask = change(image, mask)
         cv2.imwrite(str(folder / "images" / f"copy{number:03}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 60])
         cv2.imwrite(str(folder / "masks" / f"copy{number:03}.png"), mask)
@@ -82,9 +87,8 @@ CHANGES = [scaled, cropped, brighter, mirrored, outlined_by_another, recompresse
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_planted_copies_are_found_and_nothing_else(tmp_path, change):
-    write_folder(tmp_path / "clinic", EYES, seed=21)
-    plant(tmp_path, change)
+def test_planted_copies_are_found_and_nothing_else(tmp_path, clinic, change):
+    plant(tmp_path, clinic, change)
     splits = read_splits(preset({"name": "clinic"}, {"name": "copies", "left_out": True}), tmp_path)
     pairs = find_duplicates(splits)
     assert {(pair.first.id, pair.second.id) for pair in pairs} == {
@@ -111,9 +115,8 @@ def test_fellow_eyes_and_eyes_with_the_same_disc_are_no_pairs():
         ]
 
 
-def test_both_training_is_no_leak(tmp_path):
-    write_folder(tmp_path / "clinic", EYES, seed=21)
-    plant(tmp_path, scaled)
+def test_both_training_is_no_leak(tmp_path, clinic):
+    plant(tmp_path, clinic, scaled)
     pairs = find_duplicates(read_splits(preset({"name": "clinic"}, {"name": "copies"}), tmp_path))
     assert len(pairs) == EYES // 4
     assert not any(pair.leaks for pair in pairs)
@@ -139,9 +142,8 @@ def test_nothing_to_compare_is_no_pair():
     assert find_duplicates({"empty": Split((), (), False)}) == []
 
 
-def test_the_command_prints_the_pairs_and_succeeds(tmp_path: Path, monkeypatch, capsys):
-    write_folder(tmp_path / "clinic", EYES, seed=21)
-    plant(tmp_path, mirrored)
+def test_the_command_prints_the_pairs_and_succeeds(tmp_path: Path, clinic: Path, monkeypatch, capsys):
+    plant(tmp_path, clinic, mirrored)
     path = tmp_path / "mine.toml"
     path.write_text(
         '[[sources]]\nname = "clinic"\n[[sources]]\nname = "copies"\nleft_out = true\n'

@@ -1,12 +1,20 @@
 """Tests of `training.evaluate`: tables of results."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from model.artefact import Artefact
 from model.errors import InvalidConfiguration
+from model.segmenter import Segmenter
+from tests.training.full_disk import room_for
 from tests.training.results import result
-from training.evaluate import COLUMNS, read_csv, write_csv
+from training.calibrate import OPEN
+from training.evaluate import COLUMNS, evaluate, overlaps, read_csv, write_csv
+from training.run import Trained
+from training.sources.folder import read_source
+from training.whole_file import CannotWrite
 
 LEFT_OUT = Path(__file__).parents[2] / "training" / "left_out" / "drishti-gs1.csv"
 
@@ -29,6 +37,14 @@ def test_a_table_from_before_there_were_distances_is_read():
     assert "glaucoma" not in LEFT_OUT.read_text(encoding="utf-8").splitlines()[0].split(",")
 
 
+def test_a_full_disk_leaves_the_table_that_was_there(tmp_path: Path):
+    write_csv([result(identity="001")], tmp_path / "table.csv")
+    with room_for(1000), pytest.raises(CannotWrite, match=r"table\.csv"):
+        write_csv([result(identity=f"{number:03}") for number in range(200)], tmp_path / "table.csv")
+    assert [each.id for each in read_csv(tmp_path / "table.csv")] == ["001"]
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
 def test_pixels_are_not_in_the_table():
     assert "pixels" not in COLUMNS
 
@@ -37,3 +53,18 @@ def test_something_else_is_refused_by_name(tmp_path: Path):
     (tmp_path / "odd.csv").write_text("source,id\nclinic,1\n", encoding="utf-8")
     with pytest.raises(InvalidConfiguration, match=r"odd\.csv"):
         read_csv(tmp_path / "odd.csv")
+
+
+def test_thresholds_are_tried_as_a_version_with_them_would_answer(
+    drawn_run: tuple[Path, Trained], drawn_version: Artefact
+):
+    folder, _ = drawn_run
+    examples = read_source(folder / "data" / "crops", "crops")[:3]
+    version = Segmenter(drawn_version)
+    tried = {each: version.with_thresholds(replace(OPEN, disc=each, cup=each)) for each in (0.3, 0.9)}
+    found = overlaps(tried, examples)
+    for threshold, segmenter in tried.items():
+        answers = evaluate(segmenter, examples)
+        assert [o.disc_dice for o in found[threshold]] == [r.disc_dice for r in answers]
+        assert [o.cup_dice for o in found[threshold]] == [r.cup_dice for r in answers]
+    assert found[0.3] != found[0.9]

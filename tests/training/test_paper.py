@@ -203,14 +203,16 @@ def test_the_command_repeats_a_small_experiment_and_reports_it(
 ):
     out = tmp_path / "out"
     arguments = ["paper", "--out", str(out), "--preset", str(tmp_path / "tiny.toml"), "--data", str(data)]
-    monkeypatch.setattr(sys, "argv", ["cupdisc-train", *arguments, "--steps", "1"])
+    monkeypatch.setattr(sys, "argv", ["cupdisc-train", *arguments, "--steps", "1", "--network", "3/2/1.5"])
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert not caught.value.code
     report = (out / "paper.md").read_text()
     assert "| cup | few | 3 | 1 |" in report
     assert "0.5 (13)" in report
-    assert "`steps_per_epoch` is 1; originally 2." in report
+    assert "`steps_per_epoch` is 1; originally 150." in report
+    assert "`network` is 3/2/1.5; originally 64/6/1.1." in report
+    assert "`sources` is few (folder, ids .*, repeats 3), many (folder, ids eye[0-7], repeats 1); originally" in report
     assert "3160 rows" in report
     rows = (out / "photographs.csv").read_text().splitlines()
     assert len(rows) == 1 + 3
@@ -218,9 +220,15 @@ def test_the_command_repeats_a_small_experiment_and_reports_it(
     assert facts["counts"] == {"few": [3, 1], "many": [6, 2]}
     assert (out / "cup.keras").is_file()
     assert "paper.md" in capsys.readouterr().out
-    changed = dataclasses.replace(tiny, batch_size=2, steps_per_epoch=1)
+    changed = dataclasses.replace(tiny, batch_size=2, steps_per_epoch=1).with_network("3/2/1.5")
     with pytest.raises(InvalidCheckpoint, match="batch_size"):
         repeat_paper(changed, data, out, choose("cpu"), Console(quiet=True))
+
+
+@pytest.mark.parametrize("network", ["64", "64/6", "a/6/1.1", "64/6/1.1/2", "64/99/1.1", "0/2/1.5"])
+def test_no_network_is_refused_by_its_name(tiny: Paper, network: str):
+    with pytest.raises(InvalidConfiguration, match=f"network='{network}'"):
+        tiny.with_network(network)
 
 
 def test_a_figure_is_the_mean_of_its_photographs(tiny: Paper):

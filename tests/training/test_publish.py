@@ -10,9 +10,11 @@ from model.artefact import Artefact
 from model.local_registry import LocalRegistry
 from model.unet import build_unet
 from tests.trained import FACTS
+from tests.training.full_disk import room_for
 from training.compare import WorseVersion
 from training.publish import publish_run
 from training.run import Trained
+from training.whole_file import CannotWrite
 
 QUIET = Console(quiet=True)
 
@@ -50,6 +52,13 @@ def test_a_forced_one_is_published_and_its_card_says_so(registry: LocalRegistry,
     assert whole["gain"] == pytest.approx(whole["new"] - whole["old"], abs=2e-4)
     card = (published.folder / "card.md").read_text(encoding="utf-8")
     assert f"| whole | disc Dice | 6 | {whole['old']:.3f} | {whole['new']:.3f} | {whole['gain']:+.3f} (" in card
+
+
+def test_a_full_disk_is_told_and_nothing_is_published(registry: LocalRegistry, untrained: Trained):
+    before = registry.versions()
+    with room_for(1000), pytest.raises(CannotWrite, match="locator"):
+        publish_run(untrained, dataclasses.replace(FACTS, version="2026.1.4"), registry, "production", QUIET)
+    assert registry.versions() == before
 
 
 def test_a_published_report_holds_no_photograph(drawn_version: Artefact):

@@ -67,5 +67,7 @@ def test_the_benchmark_measures_the_networks_that_ship():
     preset = drawn_preset()
     assert [source.name for source in preset.sources] == ["drawn"]
     assert preset.segmenter.network == read_preset("bundled").segmenter.network
-    text = as_markdown([Throughput("locator", "1 × a CPU, tensorflow", "bf16", 16, 100.0, 90.0, 700.0, 1 / 9)])
+    row = Throughput("locator", "1 × a CPU, tensorflow", "bf16", 16, 100.0, 90.0, 700.0, 1 / 9)
+    text = as_markdown([row], ["1 × a CPU"])
     assert "| locator | 1 × a CPU, tensorflow | bf16 | 16 | 100 | 90 | 700 | 11% |" in text
+    assert "f32 by itself, as bf16 is emulated or no faster: 1 × a CPU." in text

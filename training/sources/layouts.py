@@ -45,8 +45,9 @@ LAYOUTS = {
     "rim-one-r3": Layout(
         rim_one_r3.read_source,
         {"expert": ("average", "1", "2")},
-        "research only; no redistribution",
-        "Fumero et al. 2015, Interactive Tool and Database for Optic Disc and Cup Segmentation (RIM-ONE r3)",
+        "research only; no redistribution without the authors' consent",
+        "Fumero et al. 2015, Interactive Tool and Database for Optic Disc and Cup Segmentation of Stereo and Monocular "
+        "Retinal Fundus Images (RIM-ONE r3), WSCG",
     ),
     "drishti-gs1": Layout(
         drishti_gs1.read_source,
@@ -57,8 +58,9 @@ LAYOUTS = {
     "drions-db": Layout(
         drions_db.read_source,
         {"expert": ("1", "2")},
-        "research use",
-        "Carmona et al. 2008, DRIONS-DB, doi 10.1016/j.artmed.2008.04.005",
+        "research only",
+        "Carmona et al. 2008, Identification of the Optic Nerve Head with Genetic Algorithms (DRIONS-DB), "
+        "doi 10.1016/j.artmed.2008.04.005",
     ),
     "refuge": Layout(
         refuge.read_source,
@@ -66,7 +68,12 @@ LAYOUTS = {
         "terms of the REFUGE challenge",
         "Orlando et al. 2020, REFUGE, arXiv:1910.03667",
     ),
-    "origa": Layout(origa.read_source, {}, "research use", "Zhang et al. 2010, ORIGA-light, EMBC"),
+    "origa": Layout(
+        origa.read_source,
+        {},
+        "for research, on request from its authors",
+        "Zhang et al. 2010, ORIGA-light, IEEE EMBC, doi 10.1109/IEMBS.2010.5626137",
+    ),
     "papila": Layout(
         papila.read_source,
         {"expert": ("1", "2")},
@@ -79,7 +86,12 @@ LAYOUTS = {
         "CC BY 4.0",
         "Porwal et al. 2018, IDRiD, doi 10.3390/data3030025",
     ),
-    "g1020": Layout(g1020.read_source, {}, "research use", "Bajwa et al. 2020, G1020, arXiv:2006.09158"),
+    "g1020": Layout(
+        g1020.read_source,
+        {},
+        "published for research; we found no licence",
+        "Bajwa et al. 2020, G1020, IJCNN, arXiv:2006.09158",
+    ),
 }
 
 

@@ -1,0 +1,82 @@
+"""Who executes the pipeline. By default this machine, in as many processes as it has cores."""
+
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from model.engines import usable_cores
+from model.errors import CupDiscError, InvalidConfiguration
+
+LOCAL = "FnApiRunner"
+PRISM = "PrismRunner"
+ERROR = re.compile(r"(?:^|[\s'\"])(?:[a-z_]\w*\.)+([A-Z]\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
+
+
+def check(runner: str, options: Sequence[str]) -> None:
+    """Whether this runner can be taken.
+
+    Raises:
+        InvalidConfiguration: it would fetch a program from somewhere, or Beam does not know such an option.
+    """
+    if runner == "DirectRunner":
+        raise InvalidConfiguration(
+            f"--runner DirectRunner is Prism in this version of Beam, a program that it downloads: "
+            f"take {LOCAL}, or {PRISM} with --prism_location"
+        )
+    if runner == PRISM and not any(option.startswith("--prism_location=") for option in options):
+        raise InvalidConfiguration(f"{PRISM} is a program that Beam would download: name yours, -- --prism_location=…")
+    wrong = [option for option in options if not option.startswith("--")]
+    if wrong:
+        raise InvalidConfiguration(f"Beam's options are written --name=value, not {' '.join(wrong)}")
+
+
+def pipeline(runner: str, workers: int, options: Sequence[str]) -> Any:
+    """An empty Beam pipeline for a runner that passed `check`."""
+    logging.disable(logging.ERROR)  # what is of interest is in the metrics, the dead letters and `cause`
+    import apache_beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    kind: Any = runner
+    given = ["--no_pipeline_type_check", *options]
+    if runner == LOCAL:
+        kind = _local(workers)
+        given.append(f"--direct_num_workers={workers}")
+    return apache_beam.Pipeline(kind, options=PipelineOptions(given))
+
+
+def _local(workers: int) -> Any:
+    """In this process where one is enough, else in processes of their own."""
+    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    if workers == 1:
+        return FnApiRunner()
+    command = f"{shlex.quote(sys.executable)} -m service.archive.worker_process"
+    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
+
+
+def threads(runner: str, workers: int) -> int:
+    """That each worker process gives the networks; 0: all cores of the machine that it finds itself on."""
+    return max(1, usable_cores() // workers) if runner == LOCAL else 0
+
+
+def cause(error: BaseException) -> str:
+    """What happened, from what a runner says about it: runners pass on tracebacks of other machines."""
+    if isinstance(error, CupDiscError):
+        return str(error)
+    ours = {kind.__name__: kind for kind in _kinds(CupDiscError)}
+    found = [(name, message) for name, message in ERROR.findall(str(error)) if name in ours]
+    if found:
+        name, message = found[-1]
+        return f"{message} ({ours[name].code})"
+    if "Channel closed prematurely" in str(error):
+        return "a worker's process ended: it was killed, or memory ran out"
+    lines = [line for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+    return lines[-1][:300]
+
+
+def _kinds(kind: type[CupDiscError]) -> list[type[CupDiscError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in _kinds(child))]

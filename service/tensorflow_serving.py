@@ -1,0 +1,114 @@
+"""TensorFlow Serving's REST API, as its clients and those of KServe's first protocol speak it.
+
+Source: the API's description (tensorflow/serving, api_rest.md). Versions are CupDisc's names; TensorFlow Serving's
+labels are aliases.
+"""
+
+import json
+from typing import Annotated, Any
+
+import anyio.to_thread
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
+
+from model.biomarkers import Laterality
+from service import inference, open_inference, protocol_documents, uploads
+from service.answers import PRIVATE, MaskEncoding, Wish
+from service.problems import InvalidInference
+from service.protocol_schemas import ModelStatus, Network, PredictRequest, Status, VersionState
+from service.versions import LiveVersions
+
+_REQUEST = TypeAdapter(PredictRequest)
+router = APIRouter()
+
+
+@router.post("/v1/models/{model}:predict", **protocol_documents.predict("predict"))
+@router.post("/v1/models/{model}/versions/{version}:predict", **protocol_documents.predict("predict_version"))
+@router.post("/v1/models/{model}/labels/{label}:predict", **protocol_documents.predict("predict_label"))
+async def predict(
+    request: Request,
+    model: str,
+    version: str | None = None,
+    label: str | None = None,
+    masks: Annotated[MaskEncoding, Query(description="How the predictions carry the masks.")] = "none",
+    laterality: Annotated[
+        Laterality, Query(description="Which eye it is, of all photographs of the request.")
+    ] = "unknown",
+) -> Response:
+    """1 to 8 photographs in base64; the predictions are what `/v1/segmentations` says about each.
+
+    The signatures `locator` and `segmenter` take 1 to 8 prepared regions and answer with probabilities.
+    """
+    segmenter = await inference.version_of(request, version or label, model)
+    body = await uploads.plain_body(request)
+    asked, by_rows, given = await anyio.to_thread.run_sync(take_apart, body, limiter=request.app.state.workers)
+    if asked.signature_name == "serving_default":
+        encoded = [inference.from_base64(each) for each in _photographs(given)]
+        found = await inference.photographs(
+            request, segmenter, encoded, Wish("application/json", masks, laterality=laterality)
+        )
+        text = ", ".join(each.answer.decode() for each in found)
+        return _answer(f"[{text}]", by_rows)
+    network: Network = asked.signature_name
+    images = await anyio.to_thread.run_sync(_images, given, limiter=request.app.state.workers)
+    result = await inference.probabilities(request, segmenter, network, images)
+    text = await anyio.to_thread.run_sync(lambda: json.dumps(result.tolist(), allow_nan=False))
+    return _answer(text, by_rows)
+
+
+@router.get("/v1/models/{model}", **protocol_documents.about("model_status"))
+@router.get("/v1/models/{model}/versions/{version}", **protocol_documents.about("model_version_status"))
+@router.get("/v1/models/{model}/labels/{label}", **protocol_documents.about("model_label_status"))
+def describe_model(request: Request, model: str, version: str | None = None, label: str | None = None) -> ModelStatus:
+    """The versions that can be asked; of a version or a label that one alone."""
+    live: LiveVersions = request.app.state.live
+    one = open_inference.known(live, model, version or label)
+    versions = [one] if version or label else live.artefacts()
+    fine = Status(error_code="OK", error_message="")
+    states = [VersionState(version=each.manifest.version, state="AVAILABLE", status=fine) for each in versions]
+    return ModelStatus(name=model, ready=True, model_version_status=states)
+
+
+def take_apart(body: bytes) -> tuple[PredictRequest, bool, list[Any]]:
+    """The request, whether it comes by rows, and its photographs or regions. Raises InvalidInference."""
+    try:
+        asked = _REQUEST.validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        raise InvalidInference(f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}") from None
+    if (asked.instances is None) == (asked.inputs is None):
+        raise InvalidInference("either `instances` or `inputs`")
+    column = open_inference.PHOTOGRAPH if asked.signature_name == "serving_default" else open_inference.IMAGE
+    given = asked.instances if asked.instances is not None else _column(asked.inputs, column)
+    if not isinstance(given, list) or not 1 <= len(given) <= inference.MOST:
+        raise InvalidInference(f"send 1 to {inference.MOST} in one request")
+    if asked.instances is not None:
+        given = [_column(each, column) for each in given]
+    return asked, asked.instances is not None, given
+
+
+def _column(given: Any, name: str) -> Any:
+    """What stands under a name, where names are given."""
+    return given[name] if isinstance(given, dict) and set(given) == {name} else given
+
+
+def _photographs(given: list[Any]) -> list[Any]:
+    if not all(isinstance(each, dict) and set(each) == {"b64"} for each in given):
+        raise InvalidInference('a photograph is {"b64": "…"}')
+    return [each["b64"] for each in given]
+
+
+def _images(given: list[Any]) -> np.ndarray:
+    try:
+        found = np.asarray(given)
+    except ValueError:
+        found = np.asarray(None)
+    if found.dtype.kind not in "fiu":
+        raise InvalidInference("image: its data are no numbers, or rows of different lengths")
+    return found.astype(np.float32)
+
+
+def _answer(predictions: str, by_rows: bool) -> Response:
+    text = f'{{"{"predictions" if by_rows else "outputs"}": {predictions}}}'
+    return Response(text, headers=PRIVATE, media_type="application/json")
