@@ -85,7 +85,7 @@ def test_the_bundled_version_is_small_enough():
 
 def test_no_photograph_but_the_free_one_is_in_the_repository():
     suffixes = {".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
-    skip = {".venv", "runs", ".git"}
+    skip = {".venv", ".venv-bulk", ".clients", "runs", ".git"}
     found = [
         path
         for path in REPOSITORY.rglob("*")
