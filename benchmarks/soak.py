@@ -44,6 +44,7 @@ OTHERS: tuple[tuple[str, dict[str, object]], ...] = (  # of which all but PNG ar
 )
 CLIENTS = 32  # connections, of which a few are in use at a time
 KEEPS_S = 24 * 3600  # an idle connection: one that is closed just when it is used is nobody's error
+WARMS_S = 10.0
 FINDS_LIMIT_S = 30.0
 LOOKS_S = 2.0  # between two looks at memory
 MOST_GROWTH = 0.02  # of the memory, from the second quarter to the last
@@ -53,18 +54,22 @@ MOST_GROWTH = 0.02  # of the memory, from the second quarter to the last
 class Watched:
     """What was seen beside the answers."""
 
-    memory_mib: list[float] = field(default_factory=list)
+    memory_mib: list[float] = field(default_factory=list)  # with the processes that decode
+    alone_mib: list[float] = field(default_factory=list)  # without them
     swaps: int = 0
 
     def quarter(self, number: int) -> float:
         """Median of the memory in one quarter of the time, 0 to 3."""
-        looks = len(self.memory_mib)
-        return statistics.median(self.memory_mib[number * looks // 4 : max(1, (number + 1) * looks // 4)])
+        return _quarter(self.memory_mib, number)
 
     @property
     def growth(self) -> float:
         """Share by which the last quarter's memory exceeds the second's: by then both versions have answered."""
         return self.quarter(3) / self.quarter(1) - 1
+
+
+def _quarter(values: list[float], number: int) -> float:
+    return statistics.median(values[number * len(values) // 4 : max(1, (number + 1) * len(values) // 4)])
 
 
 def main() -> None:
@@ -80,6 +85,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         registry = two_versions(Path(folder))
         with serving(registry=registry, poll_interval_s=1, keep_alive_s=KEEPS_S, log_level="error") as service:
+            # every process that decodes is there from the beginning: one that comes later would look like a leak
+            asyncio.run(load.run(service.url, photographs[-1:], 2 * CLIENTS, min(WARMS_S, options.minutes * 5)))
             limit = asyncio.run(load.run(service.url, photographs, 4, min(FINDS_LIMIT_S, options.minutes * 15))).rate
             before, cpu = service.figures(), service.cpu_with_decoders_s()
             with watched(service, LocalRegistry(registry), options.swap_every) as seen:
@@ -133,6 +140,7 @@ def watched(service: Service, registry: LocalRegistry, swap_every_s: float) -> I
         began = time.monotonic()
         while not stop.wait(LOOKS_S):
             seen.memory_mib.append(service.memory_with_decoders_mib())
+            seen.alone_mib.append(service.memory_mib())
             if time.monotonic() - began >= (seen.swaps + 1) * swap_every_s:
                 now = registry.resolve("production")
                 (other,) = set(registry.versions()) - {now}
@@ -163,7 +171,10 @@ def told(report: Report, seen: Watched, limit: float, share: float, answered: di
     took = report.took_ms()
     share_of = f"{usable_cores()} of {os.cpu_count()} cores of an {cpu_name()}"
     machine = f"Service and clients together on {share_of}; load average at the end {os.getloadavg()[0]:.1f}"
-    by_quarter = " → ".join(f"{seen.quarter(number):.1f}" for number in range(4))
+    by_quarter, alone = (
+        " → ".join(f"{_quarter(values, number):.1f}" for number in range(4))
+        for values in (seen.memory_mib, seen.alone_mib)
+    )
     outcomes = ", ".join(f"{count} × {outcome}" for outcome, count in sorted(report.outcomes.items()))
     versions = ", ".join(f"{count} × {version}" for version, count in sorted(answered.items()))
     rows = {
@@ -178,6 +189,7 @@ def told(report: Report, seen: Watched, limit: float, share: float, answered: di
             f"{value:.0f} ms" for value in (quantile(took, 0.5), quantile(took, 0.99), max(took))
         ),
         "resident memory with the decoders' processes, median of each quarter": f"{by_quarter} MiB",
+        "without them": f"{alone} MiB",
         "from the second quarter to the last": f"{seen.growth:+.2%}",
     }
     head = f"# Soak, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC\n\n{machine}.\n\n| what | figure |\n|---|---|\n"

@@ -31,7 +31,7 @@ def ways(cores: int) -> dict[str, tuple[tuple[str, ...], dict[str, int]]]:
     several = range(2, 2 * cores + 1, max(1, cores // 2))
     return {
         "1 process": ((), {}),
-        f"1 process, {cores} streams": ((), {"streams": cores}),
+        "1 process, calls of a network take turns": ((), {"streams": 1}),
         **{f"{count} processes": (("--workers", str(count)), {}) for count in several},
     }
 

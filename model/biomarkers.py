@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from model.errors import DiscNotFound, InvalidMask
-from model.masks import Label
+from model.masks import Label, centre_of
 
 Laterality = Literal["right", "left", "unknown"]  # which eye of the person
 
@@ -241,10 +241,8 @@ def _box(inside: np.ndarray) -> Box | None:
 
 def _weight(inside: np.ndarray, box: Box) -> tuple[Point, int]:
     """Centre and area of what is inside, all of it within the box."""
-    part = inside[box.top : box.top + box.height, box.left : box.left + box.width].astype(np.uint8)
-    moments = cv2.moments(part, binaryImage=True)
-    area = round(moments["m00"])
-    return Point(moments["m10"] / area + 0.5 + box.left, moments["m01"] / area + 0.5 + box.top), area
+    x, y, area = centre_of(inside[box.top : box.top + box.height, box.left : box.left + box.width])
+    return Point(x + box.left, y + box.top), area
 
 
 def _ellipse(part: np.ndarray, box: Box) -> Ellipse | None:

@@ -73,8 +73,19 @@ def load(
     if not (saved_model / "saved_model.pb").is_file():
         raise CorruptVersion(f"{saved_model.name}/saved_model.pb is missing")
     if engine == "openvino":
-        return _OpenVINOEngine(saved_model, precision, threads or usable_cores(), streams, compiled)
+        return _OpenVINOEngine.load(saved_model, precision, threads or usable_cores(), streams, compiled)
     return _TensorFlowEngine(saved_model, precision, threads)
+
+
+def for_many(engine: Engine, calls: int) -> Engine | None:
+    """A loaded network once more, ready for as many calls at a time, which divide the threads between them.
+
+    It answers more in a second than calls that take turns with all threads, and each of them later. None where there
+    are no threads to divide, or where the engine cannot: TensorFlow's calls share the one pool of the process.
+    """
+    if not isinstance(engine, _OpenVINOEngine) or min(calls, engine.threads) < 2:
+        return None
+    return engine.with_streams(min(calls, engine.threads))
 
 
 def is_installed(engine: str) -> bool:
@@ -127,9 +138,19 @@ class _OpenVINOEngine:
 
     name = "openvino"
 
-    def __init__(self, saved_model: Path, precision: str, threads: int, streams: int, compiled: Path | None) -> None:
-        openvino = import_openvino()
-        core = openvino.Core()
+    def __init__(self, core: Any, network: Any, options: dict[str, Any]) -> None:
+        self._core, self._network, self._options = core, network, options
+        self._compiled = core.compile_model(network, "CPU", options)
+        runs_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
+        self.precision = "bf16" if runs_in == import_openvino().Type.bf16 else "f32"
+        self._shape = _sides(self._compiled.input(0).partial_shape)
+        self._free: deque[Any] = deque()  # requests that no thread is using; append and pop are atomic
+
+    @classmethod
+    def load(
+        cls, saved_model: Path, precision: str, threads: int, streams: int, compiled: Path | None
+    ) -> "_OpenVINOEngine":
+        core = import_openvino().Core()
         if precision == "auto":
             precision = "bf16" if _has_bf16(core) else "f32"
         elif precision == "bf16" and not _has_bf16(core):
@@ -145,15 +166,12 @@ class _OpenVINOEngine:
             }
             if compiled is not None:
                 options["CACHE_DIR"] = str(compiled)
-            self._compiled = core.compile_model(network, "CPU", options)
+            loaded = cls(core, network, options)
         except RuntimeError as error:
             raise CorruptVersion(f"{saved_model.name}: OpenVINO cannot load it: {error}") from error
-        runs_in = self._compiled.get_property("INFERENCE_PRECISION_HINT")
-        self.precision = "bf16" if runs_in == openvino.Type.bf16 else "f32"
-        if self.precision != precision:
-            raise InvalidConfiguration(f"precision={precision!r}: OpenVINO computes in {self.precision} here")
-        self._shape = _sides(self._compiled.input(0).partial_shape)
-        self._free: deque[Any] = deque()  # requests that no thread is using; append and pop are atomic
+        if loaded.precision != precision:
+            raise InvalidConfiguration(f"precision={precision!r}: OpenVINO computes in {loaded.precision} here")
+        return loaded
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         images = _checked(images, self._shape)
@@ -165,6 +183,14 @@ class _OpenVINOEngine:
         result: np.ndarray = request.infer([images], share_inputs=True, share_outputs=False)[0]
         self._free.append(request)
         return result
+
+    def with_streams(self, streams: int) -> "_OpenVINOEngine":
+        """From the network as it was read, whose digest was checked: the files may be others by now."""
+        return _OpenVINOEngine(self._core, self._network, {**self._options, "NUM_STREAMS": streams})
+
+    @property
+    def threads(self) -> int:
+        return int(self._options["INFERENCE_NUM_THREADS"])
 
 
 class _TensorFlowEngine:

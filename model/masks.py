@@ -128,3 +128,18 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
         outer = list(cv2.findContours(component, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0])
     cv2.drawContours(filled, outer, -1, 1, cv2.FILLED)
     return filled.view(bool)
+
+
+def centre_of(mask: np.ndarray) -> tuple[float, float, int]:
+    """Centre x, y of a (H, W) bool mask's pixels, and how many they are; the centre is that of nothing where 0.
+
+    Sums along the axes are several times cheaper than OpenCV's moments.
+    """
+    lit = mask.view(np.uint8)
+    columns = cv2.reduce(lit, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0].astype(np.float64)
+    rows = cv2.reduce(lit, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0].astype(np.float64)
+    area = round(columns.sum())
+    if not area:
+        return 0.0, 0.0, 0
+    x, y = (float(sums @ np.arange(sums.size)) / area + 0.5 for sums in (columns, rows))
+    return x, y, area

@@ -65,14 +65,11 @@ def normalise(image: np.ndarray, inside: np.ndarray, distribution: Distribution)
     centre, spread = target_mean.mean(), np.float32(np.sqrt(np.mean(target_deviation**2 + target_mean.var())))
     gain = target_deviation / np.maximum(deviation, SMALLEST_DEVIATION) / spread
     shift = (target_mean - centre) / spread - mean * gain
-    # of 8-bit levels there are 256; the same arithmetic on them alone, then a look-up
-    table = image.dtype == np.uint8
-    out = np.repeat(np.arange(256, dtype=np.float32), 3).reshape(1, 256, 3) if table else image.astype(np.float32)
-    rows = out.reshape(len(out), -1)  # numpy is slow where the last axis is short
-    rows *= np.tile(gain, out.shape[1])
-    rows += np.tile(shift, out.shape[1])
+    # numpy is slow where the last axis is short
+    moved = cv2.transform(image.astype(np.float32, copy=False), np.column_stack([np.diag(gain), shift]))
+    rows = moved.reshape(len(moved), -1)
     np.clip(rows, -LARGEST_VALUE, LARGEST_VALUE, out=rows)
-    normalised: np.ndarray = cv2.copyTo(cv2.LUT(image, out) if table else out, inside.astype(np.uint8))
+    normalised: np.ndarray = cv2.copyTo(moved, inside.view(np.uint8))
     return normalised
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from model import resampling
+
 SEARCH_SIDE = 256  # pixels; the field of view is found on a photograph reduced to this
 BLACK = 12  # a pixel whose brightest channel is below this may be surround; sensor and JPEG noise stay under it
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
@@ -76,18 +78,18 @@ class Frame:
         rows, columns = self.overlap(shape)
         if rows.start == rows.stop or columns.start == columns.stop:
             return np.zeros((size, size, *image.shape[2:]), np.float32)
+        if times > 1 and self.side >= size:
+            return resampling.averaged(image, times, shape, (self.top, self.left), self.side, size)
         margin = MARGIN if times > 1 else 0
         top, left = max(0, rows.start // times - margin), max(0, columns.start // times - margin)
         part = image[top : -(-rows.stop // times) + margin, left : -(-columns.stop // times) + margin]
-        unrounded = self.side <= FINE * size  # of more pixels the average is as good, and floats take much memory
-        part = part.astype(np.float32) if unrounded else part
-        if times > 1:
+        if times > 1:  # enlarged beyond the photograph's own pixels
             height, width = part.shape[:2]
-            part = cv2.resize(part, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
+            part = cv2.resize(part.astype(np.float32), (width * times, height * times), interpolation=cv2.INTER_CUBIC)
         own = part[: shape[0] - top * times, : shape[1] - left * times]
         frame = Frame(self.left - left * times, self.top - top * times, self.side)
-        if unrounded:
-            return frame.cut(own, size)
+        if self.side <= FINE * size:  # of more pixels the average is as good, and floats take much memory
+            return frame.cut(own.astype(np.float32, copy=False), size)
         fine = frame.cut(own, FINE * size).astype(np.float32)
         return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA)
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from model import biomarkers, engines, masks, normalisation, retina
@@ -366,11 +365,8 @@ def _stacked(inputs: list[np.ndarray]) -> np.ndarray:
 def _circle(probabilities: np.ndarray, threshold: float) -> tuple[float, float, float] | None:
     """Centre x, y and diameter of the largest component above a threshold, in pixels of the grid; None for none."""
     component = masks.largest_component(probabilities >= threshold)
-    moments = cv2.moments(component.view(np.uint8), binaryImage=True)
-    area = moments["m00"]
-    if area == 0:
-        return None
-    return moments["m10"] / area + 0.5, moments["m01"] / area + 0.5, 2 * float(np.sqrt(area / np.pi))
+    x, y, area = masks.centre_of(component)
+    return (x, y, 2 * float(np.sqrt(area / np.pi))) if area else None
 
 
 def _confidence(probabilities: np.ndarray, threshold: float) -> float:

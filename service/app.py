@@ -88,8 +88,10 @@ def create_app(settings: Settings, registry: Registry | None = None, group: Grou
     app.state.workers = anyio.CapacityLimiter(parallel)
     terms = queueing.Terms(parallel, settings.max_queue_length, settings.deadline_s)
     app.state.queue = queueing.Queue(terms, app.state.metrics)
-    rules = batching.Rules(settings.max_batch, settings.streams, settings.max_batch_wait_s)
-    app.state.shared = batching.SharedSegmenters(rules, app.state.metrics.batch)
+    rules = batching.Rules(settings.max_batch, settings.streams or engines.usable_cores(), settings.max_batch_wait_s)
+    app.state.shared = batching.SharedSegmenters(
+        rules, app.state.metrics.batch, crowded=lambda: app.state.queue.under_way > 1
+    )
     cv2.setNumThreads(1)  # the photographs' own threads keep the cores busy
     body_limit = limits.max_bytes + uploads.FORM_OVERHEAD
     admission, sites = security.Admission(settings), security.sites(settings.cors_origins)

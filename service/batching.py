@@ -8,9 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
+from model import engines
 from model.engines import Engine
 from model.segmenter import Segmenter
+
+logger = structlog.get_logger("cupdisc")
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Rules:
     """How callers share a network."""
 
     most: int  # photographs in one call
-    at_once: int  # calls of one network at the same time
+    at_once: int  # calls of one network at the same time, where several photographs are under way
     longest_wait_s: float  # for which a busy network may keep a caller waiting; then a further call begins
 
 
@@ -39,13 +43,29 @@ class SharedEngine:
     idle again runs it for all, in the order in which they came. There is no thread of its own, and nobody waits for
     company.
 
+    A photograph that is alone has all cores for each call. As soon as others are under way, the network is made ready
+    for several calls at a time too, on a thread of its own; from then on such calls are used while there are others.
+    Cores that work on different photographs never wait for each other.
+
     Args:
         seen: told the number of photographs of every call.
+        crowded: whether there is more than one photograph under way.
+        for_many: the network once more, made ready for several calls at a time; None where that cannot be had.
     """
 
-    def __init__(self, engine: Engine, rules: Rules, seen: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        rules: Rules,
+        seen: Callable[[int], None] = lambda size: None,
+        crowded: Callable[[], bool] = lambda: False,
+        for_many: Callable[[], Engine | None] = lambda: None,
+    ) -> None:
         self.name, self.precision = engine.name, engine.precision
-        self._engine, self._rules, self._seen = engine, rules, seen
+        self._alone, self._rules, self._seen, self._crowded = engine, rules, seen, crowded
+        self._for_many = for_many
+        self._many: Engine | None = None
+        self._preparing: threading.Thread | None = None
         self._changed = threading.Condition()
         self._waiting: deque[_Part] = deque()
         self._running = 0
@@ -54,6 +74,9 @@ class SharedEngine:
         """As `Engine`; what the engine raises for one of those who shared a call, all of them get."""
         mine = _Part(images)
         with self._changed:
+            if self._preparing is None and self._rules.at_once > 1 and self._crowded():
+                self._preparing = threading.Thread(target=self._prepare, name="prepare network")
+                self._preparing.start()
             self._waiting.append(mine)
         until = time.monotonic() + self._rules.longest_wait_s
         while batch := self._next_batch(mine, until):
@@ -68,6 +91,16 @@ class SharedEngine:
         assert mine.result is not None  # noqa: S101 - for the type checker
         return mine.result
 
+    def _prepare(self) -> None:
+        try:
+            many = self._for_many()
+        except Exception:  # the photographs can do without
+            logger.exception("cannot make a network ready for several calls at a time")
+            return
+        with self._changed:
+            self._many = many
+            self._changed.notify_all()
+
     def _next_batch(self, mine: _Part, until: float) -> list[_Part]:
         """What this caller is to run now; empty when its own part is done."""
         with self._changed:
@@ -75,7 +108,8 @@ class SharedEngine:
                 if mine.result is not None or mine.error is not None:
                     return []
                 left = until - time.monotonic()
-                if not mine.taken and (self._running < self._rules.at_once or left <= 0):
+                at_once = self._rules.at_once if self._many is not None else 1
+                if not mine.taken and (self._running < at_once or left <= 0):
                     self._running += 1
                     return self._take()
                 self._changed.wait(None if mine.taken else left)
@@ -94,7 +128,8 @@ class SharedEngine:
         try:
             images = batch[0].images if len(batch) == 1 else np.concatenate([part.images for part in batch])
             self._seen(len(images))
-            results = self._engine(images)
+            many = self._many
+            results = (many if many is not None and self._crowded() else self._alone)(images)
         except BaseException as error:
             for part in batch:
                 part.error = error
@@ -110,10 +145,16 @@ class SharedSegmenters:
 
     Args:
         seen: told the network's name and the number of photographs of every call.
+        crowded: as for `SharedEngine`.
     """
 
-    def __init__(self, rules: Rules, seen: Callable[[str, int], None] = lambda network, size: None) -> None:
-        self._rules, self._seen = rules, seen
+    def __init__(
+        self,
+        rules: Rules,
+        seen: Callable[[str, int], None] = lambda network, size: None,
+        crowded: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._rules, self._seen, self._crowded = rules, seen, crowded
         self._lock = threading.Lock()
         self._shared: weakref.WeakKeyDictionary[Segmenter, Segmenter] = weakref.WeakKeyDictionary()
 
@@ -125,4 +166,10 @@ class SharedSegmenters:
             return self._shared[segmenter]
 
     def _share(self, network: str, engine: Engine) -> Engine:
-        return SharedEngine(engine, self._rules, lambda size: self._seen(network, size))
+        return SharedEngine(
+            engine,
+            self._rules,
+            lambda size: self._seen(network, size),
+            self._crowded,
+            lambda: engines.for_many(engine, self._rules.at_once),
+        )

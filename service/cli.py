@@ -1,6 +1,5 @@
 """The command `cupdisc`: serve, segment files, list versions, examine the installation."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,21 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model.cloud_registry import CloudRegistry
-from model.engines import usable_cores
 from model.errors import CupDiscError
-from model.images import Limits
-from service import key_commands, logs, progress, server, supervisor, version_commands
+from service import key_commands, logs, server, supervisor, version_commands
 from service.app import create_app
 from service.archive import command as archive_command
-from service.bulk import Run
 from service.doctor import examine
-from service.files import find
 from service.security import check_exposure
 from service.settings import Settings
-from service.table import TABLE
-from service.versions import registry_of
-from service.worker import CannotWrite, Here, Job, There
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
@@ -100,44 +91,13 @@ def segment(
     code then is 1. A run that was killed goes on when the same command is given again. Exit code 3: it stopped before
     the end, because the results cannot be written or the service is gone.
     """
-    from service.calls import ServiceUnreachable  # with packages that a service need not wait for when it starts
-    from service.client import Client
+    from service import segment_command  # with much that a service need not wait for when it starts
 
     if url and (registry or engine):
         raise typer.BadParameter("--registry and --engine are the service's own, they do not go with --url")
     settings = _settings(registry=registry, version=version, engine=engine)
-    by: Here | There
-    try:
-        if url:
-            with Client(url, key=key) as client:
-                client.versions()  # is anybody there? Otherwise each photograph would wait in vain
-            by, workers = There(url, version, key), workers or 4
-        else:
-            by = Here(settings.registry, settings.version, settings.engine, settings.precision)
-            opened = registry_of(settings)
-            by = replace(by, version=opened.open(by.version).manifest.version)
-            if isinstance(opened, CloudRegistry):
-                by = replace(by, registry=str(opened.copies))  # where it is now, for every worker
-            workers = workers or settings.threads or usable_cores()
-        limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
-        job = Job(by, limits, folder, masks, overlays)
-        run = Run(find(photographs, folder), job, workers, overwrite=overwrite, parquet=parquet)
-    except CupDiscError as error:
-        raise _fail(str(error)) from None
-    try:
-        with progress.shown(run, err) as done:
-            for each in done:
-                if each.wrong:
-                    err.print(f"{each.file}: {each.wrong}", style="red", markup=False, highlight=False)
-    except (CannotWrite, ServiceUnreachable) as error:
-        raise _stopped(run, str(error), 3) from None
-    except CupDiscError as error:
-        raise _fail(str(error)) from None
-    except KeyboardInterrupt:
-        raise _stopped(run, "stopped", 130) from None
-    told = f"{run.done - run.failed} of {run.total} done, see {folder / TABLE}"
-    out.print(told, markup=False, highlight=False)
-    raise typer.Exit(1 if run.failed else 0)
+    wish = segment_command.Wish(photographs, folder, url, key, version, masks, overlays, parquet, workers, overwrite)
+    raise typer.Exit(segment_command.run(wish, settings, out, err))
 
 
 app.command("bulk")(archive_command.bulk)
@@ -170,9 +130,3 @@ def _settings(**given: str | None) -> Settings:
 def _fail(message: str) -> typer.Exit:
     err.print(f"cupdisc: {message}", style="red", markup=False, highlight=False)
     return typer.Exit(1)
-
-
-def _stopped(run: Run, message: str, code: int) -> typer.Exit:
-    go_on = f"; {run.done} of {run.total} are done, the same command goes on with the rest" * bool(run.done)
-    err.print(f"cupdisc: {message}{go_on}", style="red", markup=False, highlight=False)
-    return typer.Exit(code)

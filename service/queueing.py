@@ -70,6 +70,11 @@ class Queue:
         """Let the workers finish what they do, and end."""
         self._threads.shutdown(wait=False)
 
+    @property
+    def under_way(self) -> int:
+        """Photographs that a worker is busy with."""
+        return self._terms.workers - self._free
+
     def check_room(self) -> None:
         """Is there any use in sending a photograph now? To be asked before it is read.
 

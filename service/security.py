@@ -6,6 +6,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 import structlog
@@ -32,7 +33,9 @@ from service.problems import (
 )
 from service.protocol import LARGEST_HEAD
 from service.settings import Settings
-from service.tokens import Tokens
+
+if TYPE_CHECKING:
+    from service.tokens import Tokens
 
 # Method and path → the scope that a caller needs, None for nobody's business; the first that fits. What is not listed
 # needs `admin`, so that a new path is closed until somebody decides; a test asks that every path be decided.
@@ -117,7 +120,7 @@ class Admission:
         self._callers = Callers(settings.keys) if settings.keys else None
         if settings.issuer and not self._callers:
             raise InvalidConfiguration("issuer: needs keys, the file that names the tokens' holders and their scopes")
-        self._tokens = Tokens(settings.issuer, settings.audience) if settings.issuer else None
+        self._tokens = _tokens(settings) if settings.issuer else None
         self._token_checks = anyio.CapacityLimiter(TOKEN_CHECKS)
         self._rate, self._concurrent = _rate("rate", settings.rate), settings.concurrent
         self._wrong_keys = _rate("wrong_keys", settings.wrong_keys)
@@ -268,6 +271,12 @@ class BrowserHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+def _tokens(settings: Settings) -> "Tokens":
+    from service.tokens import Tokens  # with packages that a service without an issuer need not wait for
+
+    return Tokens(settings.issuer, settings.audience)
 
 
 def sites(origins: str) -> list[str]:

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     precision: Literal["auto", "f32", "bf16"] = "auto"  # auto: bf16 where the CPU computes in it, else f32
     threads: int = Field(0, ge=0)  # that the network may use; 0: all that the process has
     max_live_versions: int = Field(2, ge=2)  # kept loaded: those with a role, and those asked for most recently
-    streams: int = Field(1, ge=1)  # calls of one network at the same time, which share the threads (OpenVINO)
+    streams: int = Field(0, ge=0)  # calls of one network at a time where several photographs are at work; 0: one a core
     compiled: Path | None = None  # a folder that only the service writes to: networks made ready once start sooner
     max_parallel: int = Field(0, ge=0)  # photographs worked on at the same time; 0: one more than there are cores
     max_queue_length: int = Field(32, ge=1)  # photographs that wait their turn; beyond it 503 with Retry-After

@@ -363,7 +363,7 @@ class LiveVersions:
             artefact = self._open(version)
         try:
             segmenter = Segmenter(
-                artefact, settings.engine, settings.precision, settings.threads, settings.streams, settings.compiled
+                artefact, settings.engine, settings.precision, settings.threads, compiled=settings.compiled
             )
             took_s = probe(segmenter, settings.slowest_probe_s) if settings.probe else 0.0
         except CupDiscError:

@@ -162,6 +162,19 @@ def test_streams_answer_alike(saved_model: Path) -> None:
         engines.load(saved_model, "openvino", streams=0)
 
 
+def test_made_ready_for_many_calls_it_answers_alike(saved_model: Path) -> None:
+    one = engines.load(saved_model, "openvino", "f32", threads=2)
+    many = engines.for_many(one, 4)
+    assert many is not None
+    assert (many.name, many.precision) == ("openvino", "f32")
+    with ThreadPoolExecutor(4) as pool:
+        for seed, answer in enumerate(pool.map(many, [draw(1 + seed % 2, seed) for seed in range(12)])):
+            np.testing.assert_allclose(answer, one(draw(1 + seed % 2, seed)), atol=1e-5)
+    assert engines.for_many(engines.load(saved_model, "openvino", "f32", threads=1), 4) is None
+    assert engines.for_many(one, 1) is None
+    assert engines.for_many(engines.load(saved_model, "tensorflow"), 4) is None
+
+
 def test_a_network_kept_compiled_answers_alike(saved_model: Path, tmp_path: Path) -> None:
     plain = engines.load(saved_model, "openvino", "f32")
     for _ in range(2):  # the first fills the folder, the second reads it

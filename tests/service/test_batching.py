@@ -88,17 +88,38 @@ def test_a_busy_network_keeps_nobody_longer_than_agreed() -> None:
     assert network.most_at_once == 2
 
 
-def test_as_many_calls_at_once_as_the_engine_can_run() -> None:
-    network = Doubling(threading.Event())
-    engine = SharedEngine(network, Rules(8, 2, 60.0))
+def test_where_others_are_under_way_it_is_made_ready_for_several_calls_at_a_time() -> None:
+    alone, many = Doubling(), Doubling(threading.Event())
+    crowd = [False]
+    engine = SharedEngine(alone, Rules(8, 2, 60.0), crowded=lambda: crowd[0], for_many=lambda: many)
+    assert engine(images(1)).item() == 2
+    assert engine._preparing is None  # nobody needed it so far
+    crowd[0] = True
+    assert engine(images(2)).item() == 4
+    engine._preparing.join(20)
     with cf.ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(engine, images(number)) for number in range(2)]
-        assert all(network.begun.acquire(timeout=20) for _ in range(2))
+        assert all(many.begun.acquire(timeout=20) for _ in range(2))
         answers += [pool.submit(engine, images(number)) for number in (2, 3)]
         gathered(engine, 2)
-        network.gate.set()
+        many.gate.set()
         assert sorted(answer.result(20).item() for answer in answers) == [0, 2, 4, 6]
-    assert network.most_at_once == 2
+    assert many.most_at_once == 2
+    crowd[0], calls = False, len(many.sizes)
+    assert engine(images(5)).item() == 10
+    assert len(many.sizes) == calls  # who is alone has all cores for one call again
+
+
+def test_where_it_cannot_be_made_ready_for_several_calls_they_take_turns(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise RuntimeError("no memory")
+
+    network = Doubling()
+    engine = SharedEngine(network, Rules(1, 2, 60.0), crowded=lambda: True, for_many=fail)
+    with cf.ThreadPoolExecutor(4) as pool:
+        assert sorted(answer.item() for answer in pool.map(engine, [images(1), images(2)] * 4)) == [2] * 4 + [4] * 4
+    engine._preparing.join(20)
+    assert network.most_at_once == 1
 
 
 def test_callers_with_several_photographs_keep_them_together() -> None:
@@ -144,7 +165,7 @@ def test_photographs_of_all_sizes_sent_at_once_are_answered_as_one_by_one() -> N
     photographs[4][:] = 0  # one without anything to be found
     alone = segmenter.segment(photographs)
     seen: list[tuple[str, int]] = []
-    shared = SharedSegmenters(Rules(4, 1, 0.05), lambda *call: seen.append(call))
+    shared = SharedSegmenters(Rules(4, 2, 0.05), lambda *call: seen.append(call), crowded=lambda: True)
     assert shared.of(segmenter) is shared.of(segmenter)
     with cf.ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda photograph: shared.of(segmenter).segment([photograph])[0], photographs * 3))

@@ -159,6 +159,18 @@ def test_a_process_over_its_time_is_killed_and_replaced(strict: Callable[..., De
     assert made.decode(encode(draw_eye(), "TIFF"), LIMITS).pixels.shape == (480, 640, 3)
 
 
+def test_a_photograph_that_waits_for_a_processor_is_not_given_up(strict: Callable[..., Decoders]) -> None:
+    """The process is stopped for longer than its time, which stands for a machine that does something else."""
+    made = strict(timeout_s=1.0)
+    stopped = start_one(made)
+    os.kill(stopped, signal.SIGSTOP)
+    goes_on = threading.Timer(1.5, os.kill, (stopped, signal.SIGCONT))
+    goes_on.start()
+    assert made.decode(encode(draw_eye(), "TIFF"), LIMITS).pixels.shape == (480, 640, 3)
+    goes_on.join()
+    assert stopped in processes()
+
+
 def test_a_photograph_that_needs_too_much_memory_is_given_up(strict: Callable[..., Decoders]) -> None:
     file = io.BytesIO()
     Image.new("RGB", (7000, 5000)).save(file, "TIFF", compression="tiff_lzw")
