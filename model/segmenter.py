@@ -168,9 +168,8 @@ class Segmenter:
             self._coverage = float(calibration["coverage"]) if calibration else 0.0
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptVersion(f"manifest.json of {manifest.version}: {error!r}") from error
-        self._locator, self._segmenter = (
-            engines.load(network, engine, precision, threads, streams, compiled)
-            for network in (artefact.locator, artefact.segmenter)
+        self._locator, self._segmenter = engines.load_each(
+            (artefact.locator, artefact.segmenter), engine, precision, threads, streams, compiled
         )
         self._locator_size = manifest.locator.input_size
         self._segmenter_size = manifest.segmenter.input_size
