@@ -93,7 +93,9 @@ licences: install  ## of every package
 	$(BIN)/pip-licenses --format=markdown --order=license --with-urls
 
 audit: install  ## known faults of the packages that the service needs; fails where PyPI's advisories cannot be reached
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/service.txt
+	for lock in service image image-tensorflow bulk; do \
+	  $(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/$$lock.txt || exit 1; \
+	done
 
 docs: install  ## the documentation site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

@@ -46,6 +46,7 @@ class Requests:
     sent: int
     checks: str  # the last lines of what it says
     failed: bool
+    memory_mib: list[float]  # after each of its runs
 
 
 @dataclass
@@ -80,7 +81,7 @@ def main() -> None:
         both = frozenset({"segment", "admin"})
         write(keys, KeyFile(keys=(Key(name="fuzz", scopes=both, sha256=digest(key)),)))  # type: ignore[arg-type]
         with serving(keys=keys, wrong_keys="", log_level="error") as service:
-            requests = generated(service, key, options.requests, options.seed, Path(folder))
+            requests = generated(service, key, options.requests, options.seed, Path(folder), options.longest)
             photographs = damaged(service, key, mutants(options.photographs, options.seed), options.longest)
             alive = urllib.request.urlopen(f"{service.url}/health/ready").status == 200
     report = _report(requests, photographs, options.longest, time.perf_counter() - began)
@@ -93,16 +94,20 @@ def main() -> None:
         sys.exit(f"memory grew by {photographs.growth_mib:.0f} MiB")
 
 
-def generated(service: Service, key: str, wanted: int, seed: int, folder: Path) -> Requests:
-    """Run Schemathesis, again with another seed until there were so many requests."""
+def generated(service: Service, key: str, wanted: int, seed: int, folder: Path, longest_s: float) -> Requests:
+    """Run Schemathesis on every operation, again with another seed until there were so many requests."""
     sent, said, failed = 0, "", False
+    memory: list[float] = []
+    with urllib.request.urlopen(f"{service.url}/openapi.json") as answer:
+        operations = sum(len(methods) for methods in json.load(answer)["paths"].values())
     while sent < wanted and not failed:
         before = _answered(service, key)
         command = [
             *(str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG)),
             *("run", f"{service.url}/openapi.json"),
-            *("--checks", "all", "--header", f"X-API-Key:{key}", "--continue-on-failure", "--no-color"),
+            *("--checks", "all", "--max-response-time", str(longest_s), "--header", f"X-API-Key:{key}"),
             *("--max-examples", str(min(60, max(5, wanted // 40))), "--seed", str(seed), "--report-dir", str(folder)),
+            *("--continue-on-failure", "--no-color"),
         ]
         hooks = {"SCHEMATHESIS_HOOKS": "benchmarks.schemathesis_hooks", "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(
@@ -110,9 +115,12 @@ def generated(service: Service, key: str, wanted: int, seed: int, folder: Path) 
         )
         failed = done.returncode != 0
         said = done.stdout[-6000:] + done.stderr[-2000:] if failed else _summary(done.stdout)
+        if f"Tested: {operations}\n" not in done.stdout:
+            failed, said = True, f"not all {operations} operations were tried\n{said}"
+        memory.append(service.memory_with_decoders_mib())
         sent += _answered(service, key) - before
         seed += 1
-    return Requests(sent, said, failed)
+    return Requests(sent, said, failed, memory)
 
 
 def damaged(service: Service, key: str, tried: Iterator[Mutant], longest_s: float) -> Photographs:
@@ -158,7 +166,7 @@ def _summary(text: str) -> str:
 
 
 def _report(requests: Requests, photographs: Photographs, longest_s: float, took_s: float) -> str:
-    times = sorted(photographs.times_s)
+    times, told = sorted(photographs.times_s), "see below" if requests.failed else "0"
     memory = photographs.memory_mib[len(photographs.memory_mib) // 4]
     cores = f"{usable_cores()} of {os.cpu_count()} cores of an {cpu_name()}"
     machine = f"{cores}; load average at the end {os.getloadavg()[0]:.1f}"
@@ -171,11 +179,13 @@ def _report(requests: Requests, photographs: Photographs, longest_s: float, took
         "| what | figure |",
         "|---|---|",
         f"| generated requests, all checks of Schemathesis | {requests.sent} |",
-        f"| of them against the document or a 5xx | {'see below' if requests.failed else 0} |",
+        f"| of them against the document, a 5xx, or longer than {longest_s:g} s | {told} |",
+        f"| resident memory after each of its runs | {' → '.join(f'{mib:.0f}' for mib in requests.memory_mib)} MiB |",
         f"| damaged photographs | {len(times)} |",
         f"| 5xx but 503 and 504, no answer, or longer than {longest_s:g} s | {len(photographs.wrong)} |",
         f"| median and longest answer | {statistics.median(times) * 1000:.0f} ms, {times[-1]:.2f} s |",
-        f"| resident memory, second quarter → last | {memory:.0f} MiB, {photographs.growth_mib:+.0f} MiB |",
+        "| resident memory while photographs were sent, second quarter → last |"
+        f" {memory:.0f} MiB, {photographs.growth_mib:+.0f} MiB |",
         "",
         "| format | " + " | ".join(map(str, statuses)) + " |",
         "|---" * (len(statuses) + 1) + "|",

@@ -47,6 +47,7 @@ KEEPS_S = 24 * 3600  # an idle connection: one that is closed just when it is us
 WARMS_S = 10.0
 FINDS_LIMIT_S = 30.0
 LOOKS_S = 2.0  # between two looks at memory
+LEAST_SENT = 0.95  # of the rate that was to be sent: a service that falls behind makes clients late
 MOST_GROWTH = 0.02  # of the memory, from the second quarter to the last
 
 
@@ -86,7 +87,7 @@ def main() -> None:
         registry = two_versions(Path(folder))
         with serving(registry=registry, poll_interval_s=1, keep_alive_s=KEEPS_S, log_level="error") as service:
             # every process that decodes is there from the beginning: one that comes later would look like a leak
-            asyncio.run(load.run(service.url, photographs[-1:], 2 * CLIENTS, min(WARMS_S, options.minutes * 5)))
+            asyncio.run(load.run(service.url, photographs[-1:], CLIENTS, min(WARMS_S, options.minutes * 5)))
             limit = asyncio.run(load.run(service.url, photographs, 4, min(FINDS_LIMIT_S, options.minutes * 15))).rate
             before, cpu = service.figures(), service.cpu_with_decoders_s()
             with watched(service, LocalRegistry(registry), options.swap_every) as seen:
@@ -99,6 +100,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{datetime.now(UTC):%Y-%m-%d}-soak.md").write_text(text, encoding="utf-8")
     wrong = [f"{count} × {outcome}" for outcome, count in report.outcomes.items() if outcome != "200"]
+    if (sent := len(report.samples) / report.seconds) < LEAST_SENT * options.load * limit:
+        wrong.append(f"only {sent:.1f} photographs per s were sent")
     if len([count for count in answered.values() if count]) < 2:
         wrong.append("a version has not answered")
     if seen.growth > options.most_growth:

@@ -97,7 +97,12 @@ def create_app(settings: Settings, registry: Registry | None = None, group: Grou
     admission, sites = security.Admission(settings), security.sites(settings.cors_origins)
     # the innermost first: who is turned away has had nothing of the body read, and every answer is counted
     app.add_middleware(security.Guard, admission=admission, metrics=app.state.metrics)
-    app.add_middleware(uploads.BoundedUploads, max_bytes=body_limit, timeout_s=settings.upload_timeout_s)
+    app.add_middleware(
+        uploads.BoundedUploads,
+        max_bytes=body_limit,
+        timeout_s=settings.upload_timeout_s,
+        max_held_bytes=max(body_limit, settings.max_held_bytes),
+    )
     if sites:
         app.add_middleware(security.cors, allowed=sites)
     app.add_middleware(observability.Observed, metrics=app.state.metrics)

@@ -1,5 +1,6 @@
 """Many photographs, one network call: engines that are shared by everybody who is at work."""
 
+import contextlib
 import threading
 import time
 import weakref
@@ -76,7 +77,8 @@ class SharedEngine:
         with self._changed:
             if self._preparing is None and self._rules.at_once > 1 and self._crowded():
                 self._preparing = threading.Thread(target=self._prepare, name="prepare network")
-                self._preparing.start()
+                with contextlib.suppress(RuntimeError):  # no more threads: the photographs can do without
+                    self._preparing.start()
             self._waiting.append(mine)
         until = time.monotonic() + self._rules.longest_wait_s
         while batch := self._next_batch(mine, until):
@@ -130,6 +132,8 @@ class SharedEngine:
             self._seen(len(images))
             many = self._many
             results = (many if many is not None and self._crowded() else self._alone)(images)
+            if len(results) != len(images):
+                raise RuntimeError(f"{len(results)} answers to {len(images)} images")
         except BaseException as error:
             for part in batch:
                 part.error = error

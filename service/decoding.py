@@ -24,18 +24,16 @@ import anyio.to_thread
 import numpy as np
 
 from model import errors, images
-from model.errors import PhotographError, PhotographTooCostly, UnreadablePhotograph
+from model.errors import Overloaded, PhotographError, PhotographTooCostly, UnreadablePhotograph
 from model.images import Decoded, Limits
 from service.decoder import LONGEST_MESSAGE, READY, REQUEST
 
 CAN_SEPARATE = hasattr(os, "memfd_create")  # Linux; elsewhere all is decoded in this process
 START = "import sys; from service.decoder import main; main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))"
 PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")  # of the environment, which may hold secrets
-START_S = 60.0  # for a new process to begin, on a machine that is busy
+START_S = 20.0  # for a new process to begin, on a machine that is busy
 TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-PATIENCE = (
-    4  # times the time limit may pass where the process hardly had a processor: the machine is slow, not the file
-)
+PATIENCE = 2  # times the limit may pass where the process hardly had a processor: not the file is slow, but the machine
 RAISED = {
     kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PhotographError)
 }
@@ -76,20 +74,23 @@ class Decoders:
         Raises:
             PhotographError: as `images.decode`.
             PhotographTooCostly: it took too much memory or time.
+            Overloaded: no process could be started for it.
         """
         if not CAN_SEPARATE or not 0 < len(data) <= limits.max_bytes or costs_little(data):
             return images.decode(data, limits, smallest_side)
         with self._turns:
-            process = self._idle.pop() if self._idle else _start(self._memory_bytes, self._timeout_s)
+            try:
+                process = self._idle.pop()
+            except IndexError:
+                process = _start(self._memory_bytes, self._timeout_s)
             try:
                 answer, pixels = process.ask(data, limits, smallest_side)
             except BaseException:
                 process.end()
                 raise
+            self._idle.append(process)
             if self._closed:
-                process.end()
-            else:
-                self._idle.append(process)
+                _end_all(self._idle)
         if "code" in answer:
             raise RAISED[answer["code"]](answer["detail"])
         whole = answer["whole_shape"]
@@ -161,27 +162,35 @@ class _Process:
 
 
 def _end_all(processes: list[_Process]) -> None:
-    while processes:
-        processes.pop().end()
+    with contextlib.suppress(IndexError):  # another thread may be ending them too
+        while True:
+            processes.pop().end()
 
 
 def _start(memory_bytes: int, timeout_s: float) -> _Process:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        process = subprocess.Popen(
-            [sys.executable, "-c", START, str(theirs.fileno()), str(memory_bytes), str(timeout_s)],
-            pass_fds=(theirs.fileno(),),
-            env={**environment, "OPENBLAS_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,  # decoders write what they find in a file
-        )
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", START, str(theirs.fileno()), str(memory_bytes), str(timeout_s)],
+                pass_fds=(theirs.fileno(),),
+                env={**environment, "OPENBLAS_NUM_THREADS": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # decoders write what they find in a file
+            )
+        except OSError as error:  # no memory, too many files or processes
+            ours.close()
+            raise Overloaded("the process that decodes photographs cannot be started") from error
     started = _Process(process, ours, timeout_s)
+    said = b""
     ours.settimeout(START_S)
-    if ours.recv(len(READY)) != READY:
+    with contextlib.suppress(OSError):
+        said = ours.recv(len(READY))
+    if said != READY:
         started.end()
-        raise RuntimeError("the process that decodes photographs does not start")
+        raise Overloaded("the process that decodes photographs does not start")
     return started
 
 

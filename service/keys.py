@@ -146,7 +146,7 @@ class Callers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = self._look()
+        self._seen = self._reported = self._look()
         self._use(read(path))
 
     def by_key(self, presented: bytes) -> Caller | None:
@@ -183,12 +183,14 @@ class Callers:
         seen = self._look()
         if seen == self._seen:
             return
-        self._seen = seen
         try:
             self._use(read(self._path))
         except InvalidConfiguration as error:
-            logger.error("the callers last read stay", reason=str(error))
+            if seen != self._reported:
+                logger.error("the callers last read stay", reason=str(error))
+            self._reported = seen  # told once, but tried with every request: it may be a moment's trouble
         else:
+            self._seen = seen
             logger.info("callers read anew", callers=len(self._keys) + len(self._holders))
 
 

@@ -193,6 +193,13 @@ class Metrics:
         """What a loaded version runs on."""
         self._engine.labels(version, engine, precision).set(1)
 
+    def no_engine(self, version: str, engine: str, precision: str) -> None:
+        """A version runs no longer."""
+        if self._group is None:
+            self._engine.remove(version, engine, precision)
+        else:
+            self._engine.labels(version, engine, precision).set(0)  # shared metrics cannot be removed
+
     def answer(self, version: str, segmentation: _Answered) -> None:
         """What was said about one photograph: distributions whose drift an operator wants to see."""
         self._answers.labels(version, str(segmentation.gradable).lower()).inc()

@@ -235,6 +235,7 @@ def _refusals() -> dict[int | str, dict[str, Any]]:
         problems.RateExceeded,
         problems.TooManyAtOnce,
         problems.HeadTooLarge,
+        problems.AmbiguousLength,
         problems.IssuerUnreachable,
     )
     found[401]["headers"] = {"WWW-Authenticate": _told("How to show a key.")}

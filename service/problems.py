@@ -106,6 +106,12 @@ class HeadTooLarge(CupDiscError):
     code = "head_too_large"
 
 
+class AmbiguousLength(CupDiscError):
+    """The head tells the body's length in two ways: what a proxy in front takes for the body may be another one."""
+
+    code = "ambiguous_length"
+
+
 class Stopping(CupDiscError):
     """The service is being stopped: it finishes what it has, and is to be sent nothing more."""
 
@@ -189,6 +195,7 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     TooManyAtOnce: (429, "8 requests are under way already"),
     IssuerUnreachable: (503, "the issuer of the tokens does not answer"),
     HeadTooLarge: (431, "path, query and headers are longer than 16384 bytes"),
+    AmbiguousLength: (400, "send Content-Length or Transfer-Encoding, not both"),
     Stopping: (503, "the service is being stopped"),
     UriNotAllowed: (403, "photographs are not read there"),
     ModelNotFound: (404, "no model retina; there is disc-cup"),

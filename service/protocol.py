@@ -15,6 +15,7 @@ from service.observability import Metrics
 from service.problems import MEDIA_TYPE, Problem
 
 LARGEST_HEAD = 16 * 2**10  # bytes of request line and headers
+LEAST_TAKEN = 256 * 2**10  # bytes of an answer that a client has to take in the time for which it may keep us waiting
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Connections:
     most: int  # at the same time; beyond it, one without a request under way makes room
     most_per_address: int  # from one address; 0 for any number, as behind a proxy all come from one
     head_timeout_s: float  # until the head of a request has arrived, or anything of the first one
-    write_timeout_s: float  # for which a client may take nothing of its answer
+    write_timeout_s: float  # in which a client has to take LEAST_TAKEN of its answer, or the rest
     metrics: Metrics
     addresses: Counter[str] = field(default_factory=Counter)
     idle: "dict[_LimitedProtocol, None]" = field(default_factory=dict)  # no head has come yet; the longest silent first
@@ -78,7 +79,7 @@ class _LimitedProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._write_timer = self.loop.call_later(self.shared.write_timeout_s, self._reader_is_too_slow)
+        self._await_reader()
 
     def resume_writing(self) -> None:
         if self._write_timer is not None:
@@ -122,7 +123,15 @@ class _LimitedProtocol(H11Protocol):
         detail = f"the head of the request did not arrive within {self.shared.head_timeout_s:g} s"
         self._end(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow", detail)
 
-    def _reader_is_too_slow(self) -> None:
+    def _await_reader(self) -> None:
+        untaken = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self.shared.write_timeout_s, self._look_at_reader, untaken)
+
+    def _look_at_reader(self, untaken: int) -> None:
+        self._write_timer = None
+        if untaken - self.transport.get_write_buffer_size() >= LEAST_TAKEN:
+            self._await_reader()
+            return
         self.shared.metrics.refused("slow_reader")
         self.transport.abort()
 
@@ -149,7 +158,17 @@ class _LimitedProtocol(H11Protocol):
     def _close_in_time(self) -> None:
         """A closed connection stays until the client has taken the rest, but not for ever."""
         if self.transport.is_closing() and self._close_timer is None:
-            self._close_timer = self.loop.call_later(self.shared.write_timeout_s, self.transport.abort)
+            self._await_close()
+
+    def _await_close(self) -> None:
+        untaken = self.transport.get_write_buffer_size()
+        self._close_timer = self.loop.call_later(self.shared.write_timeout_s, self._look_at_close, untaken)
+
+    def _look_at_close(self, untaken: int) -> None:
+        if untaken - self.transport.get_write_buffer_size() >= LEAST_TAKEN:
+            self._await_close()
+        else:
+            self.transport.abort()
 
     def _cancel_timers(self) -> None:
         for timer in (self._head_timer, self._write_timer, self._close_timer):

@@ -101,14 +101,16 @@ class ProtocolErrors:
                 await send(message)
                 return
             body += message.get("body", b"")
-            if message.get("more_body", False):
+            start, headers = held, MutableHeaders(scope=held)
+            more = message.get("more_body", False)
+            # a refused request's answer is complete long before its end, which waits for the rest of the body
+            if more and len(body) < int(headers.get("content-length", 2**63)):
                 return
-            start, held = held, None
+            held = None
             told = translated(json.loads(body))
-            headers = MutableHeaders(scope=start)
             headers["content-type"], headers["content-length"] = "application/json", str(len(told))
             await send(start)
-            await send({"type": "http.response.body", "body": told})
+            await send({"type": "http.response.body", "body": told, "more_body": more})
 
         await self.app(scope, receive, translating_send)
 

@@ -75,13 +75,15 @@ class Queue:
         """Photographs that a worker is busy with."""
         return self._terms.workers - self._free
 
-    def check_room(self) -> None:
+    def check_room(self, heavy: bool = False) -> None:
         """Is there any use in sending a photograph now? To be asked before it is read.
 
+        Args:
+            heavy: whether it is known to be; heavy ones that wait do not keep others from a worker that is free.
         Raises:
             Overloaded: as many wait as may.
         """
-        if self._waiting >= self._terms.most_waiting:
+        if self._waiting >= self._terms.most_waiting and (heavy or not self._free):
             self._metrics.refused(Overloaded.code)
             seconds = math.ceil(self._waiting * self._mean_s / self._terms.workers)
             raise Overloaded(f"{self._waiting} photographs are waiting already", min(max(1, seconds), LONGEST_RETRY_S))
@@ -98,7 +100,7 @@ class Queue:
             DeadlineExceeded: it could not be done in time.
             ClientDisconnect: the client has gone.
         """
-        self.check_room()
+        self.check_room(heavy)
         place = _Place(caller, heavy)
         gone = asyncio.ensure_future(_until_gone(receive))
         try:

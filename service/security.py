@@ -22,6 +22,7 @@ from service import keys, problems
 from service.keys import Caller, Callers
 from service.observability import Metrics
 from service.problems import (
+    AmbiguousLength,
     HeadTooLarge,
     IssuerUnreachable,
     KeyExpired,
@@ -219,6 +220,10 @@ class Guard:
             if _head_bytes(scope) > LARGEST_HEAD:  # h11 lets one pass that has arrived at once
                 error = HeadTooLarge(f"path, query and headers are longer than {LARGEST_HEAD} bytes")
                 await self._refuse(_Refusal(error, error.code), scope, receive, send)
+                return
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+                ambiguous = AmbiguousLength("send Content-Length or Transfer-Encoding, not both")
+                await self._refuse(_Refusal(ambiguous, ambiguous.code), scope, receive, send)
                 return
             needed = needed_scope(scope["method"], scope["path"].removeprefix(scope.get("root_path", "")))
         if needed is None:

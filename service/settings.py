@@ -39,11 +39,12 @@ class Settings(BaseSettings):
     deadline_s: float = Field(30.0, gt=0)  # from the photograph's arrival to its answer; later it is 504
     max_photograph_bytes: int = Field(32 * 2**20, ge=1)  # encoded, as sent
     max_photograph_pixels: int = Field(40_000_000, ge=1)  # two of them at once take about 1 GiB
+    max_held_bytes: int = Field(512 * 2**20, ge=1)  # of all bodies that are not answered yet; beyond it 503
     upload_timeout_s: float = Field(120.0, gt=0)  # until the whole body has arrived
     max_connections: int = Field(1000, ge=1)  # held at once; then silent ones make room, or 503
     max_connections_per_address: int = Field(0, ge=0)  # 0: any number, as behind a proxy all come from one address
     head_timeout_s: float = Field(10.0, gt=0)  # until the head of a request has arrived
-    write_timeout_s: float = Field(30.0, gt=0)  # for which a client may take nothing of its answer
+    write_timeout_s: float = Field(30.0, gt=0)  # in which a client has to take 256 KiB of its answer, or the rest
     keep_alive_s: float = Field(5.0, gt=0)  # that an idle connection stays open; longer than the proxy's in front
     stop_delay_s: float = Field(0.0, ge=0)  # after SIGTERM: not ready any more, but still answering
     stop_grace_s: float = Field(30.0, gt=0)  # after that: for what is under way to be answered
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal, else JSON, a line each
     log_level: Literal["debug", "info", "warning", "error"] = "info"  # debug adds the questions of orchestrators
     traces: str = ""  # address of an OpenTelemetry collector, such as http://127.0.0.1:4318/v1/traces; empty: none
-    decode_timeout_s: float = Field(4.0, gt=0)  # that decoding one photograph may take, before it is given up
+    decode_timeout_s: float = Field(4.0, gt=0)  # that decoding one photograph may take; on a busy machine twice as long
     decode_memory_bytes: int = Field(2**30, ge=2**26)  # that decoding one photograph may take
     keys: Path | None = None  # the file of callers that `cupdisc keys` writes; without it, no key is asked for
     open: bool = False  # true: let everybody in from other machines, where something in front keeps strangers out

@@ -88,7 +88,7 @@ class Tokens:
                 if self._keys is None:
                     self._keys = jwt.PyJWKClient(self._address_of_keys(), timeout=FETCH_TIMEOUT_S)
                 return self._keys.get_signing_key(name)
-            except (PyJWKClientConnectionError, OSError, ValueError, KeyError) as error:
+            except (PyJWKClientConnectionError, OSError, ValueError, KeyError, TypeError) as error:
                 self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE_S
                 raise IssuerUnreachable("the issuer of the tokens does not answer") from error
 

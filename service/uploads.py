@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from model.errors import CupDiscError, TooManyBytes
+from model.errors import CupDiscError, Overloaded, TooManyBytes
 from service.problems import (
     InvalidMultipart,
     InvalidParameter,
@@ -32,17 +32,20 @@ MAX_JSON_BYTES = 4 * 2**20
 MAX_NAME_BYTES = 16 * 2**10  # of JSON that names a photograph
 FORM_OVERHEAD = 64 * 2**10  # bytes that a form may add to its photograph
 MAX_PARTS = 16  # of each kind; one is needed
+BUSY_RETRY_S = 5
 LINGER_S = 5.0  # for how long the rest of a refused body is taken in and dropped, so that the client reads the answer
 
 
 class BoundedUploads:
     """ASGI middleware that ends a body which is too long or too slow, by raising into whoever reads it.
 
-    Starlette spools a form before any handler runs, and uvicorn limits neither size nor time.
+    Starlette spools a form before any handler runs, and uvicorn limits neither size nor time. A body stays in memory
+    until its request is answered, so all of them together are limited too: many that never end would fill the memory.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float, max_held_bytes: int = 2**62) -> None:
         self.app, self.max_bytes, self.timeout_s = app, max_bytes, timeout_s
+        self.max_held_bytes, self._held = max_held_bytes, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,10 +68,14 @@ class BoundedUploads:
                     message = await receive()
             except TimeoutError:
                 raise UploadTooSlow(f"the body did not arrive within {self.timeout_s:g} s") from None
-            received += len(message.get("body", b""))
+            more = len(message.get("body", b""))
+            received += more
+            self._held += more
             unread = message.get("more_body", False)
             if received > self.max_bytes:
                 raise TooManyBytes(f"a body of more than {self.max_bytes} bytes")
+            if self._held > self.max_held_bytes:
+                raise Overloaded("the bodies of other requests take the memory there is for them", BUSY_RETRY_S)
             return message
 
         async def closing_send(message: Message) -> None:
@@ -83,7 +90,10 @@ class BoundedUploads:
                     pass
             await send({"type": "http.response.body"})
 
-        await self.app(scope, bounded_receive, closing_send)
+        try:
+            await self.app(scope, bounded_receive, closing_send)
+        finally:
+            self._held -= received
 
 
 @dataclass(frozen=True)

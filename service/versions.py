@@ -403,7 +403,8 @@ class LiveVersions:
             if len(self._loaded) <= self._settings.max_live_versions:
                 return
             if version not in roles and version != list(self._loaded)[-1]:
-                del self._loaded[version]
+                gone = self._loaded.pop(version)
+                self._metrics.no_engine(version, gone.engine, gone.precision)
                 self._event("unloaded", version, "others are asked for")
 
     def _tidy(self) -> None:

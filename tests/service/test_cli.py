@@ -93,6 +93,8 @@ def test_a_corrupt_version_is_refused_by_file_name(registry: Path) -> None:
         (["--version", "2020.1.1"], "2020.1.1"),
         (["--engine", "abacus"], "engine"),
         (["--port", "70000"], "--port"),
+        (["--host", "0.0.0.0"], "CUPDISC_OPEN"),
+        (["--host", "0.0.0.0", "--workers", "2"], "CUPDISC_OPEN"),
     ],
 )
 def test_what_cannot_work_stops_the_start_and_is_named(published: Path, arguments: list[str], named: str) -> None:

@@ -106,6 +106,12 @@ def ask(address: str) -> None:
             files = {"image": ("Jane_Doe_1957.jpg", data, media_type)}
             client.post("/v1/segmentations?masks=4711-PATIENT", files=files)
             client.post("/page/picture", content=data, headers=typed)
+        client.post("/v2/models/disc-cup/infer", json={"id": "Jane Doe 1957", "inputs": [{"name": "4711-PATIENT"}]})
+        client.post("/v2/models/Jane-Doe/infer", json={})
+        client.post("/v1/models/disc-cup:predict", json={"instances": [{"b64": "hunter2"}], "signature_name": "Jane"})
+        form = {"Content-Type": "multipart/form-data; boundary=Jane"}
+        client.post("/v1/segmentations", content=b"--Jane\r\nDoe\x00: 1957\r\n\r\n4711-PATIENT", headers=form)
+        client.post("/v1/segmentations", json={"uri": "gs://hunter2/Jane_Doe_1957.jpg"})
         client.get("/v1/versions/Jane-Doe?password=hunter2")
         client.get("/Jane/Doe")
         client.post("/v1/measurements", json={"Jane": "Doe"})

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from fastapi.testclient import TestClient
 from starlette.routing import Mount
 
 from model.errors import InvalidConfiguration
-from service import security
+from service import security, uploads
 from service.app import create_app
 from service.keys import digest, new_key
 from service.problems import Problem
@@ -139,12 +140,18 @@ def test_a_key_is_changed_while_it_is_in_use(start: Callable[..., TestClient], t
     assert client.get("/v1/versions", headers=bearer(fresh)).status_code == 200
 
 
-def test_a_body_without_a_key_is_refused_before_it_is_read(published: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/v1/segmentations", "/v2/models/disc-cup/infer", "/v1/models/disc-cup:predict"])
+def test_a_body_without_a_key_is_refused_before_it_is_read(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(uploads, "LINGER_S", 25)  # an answer that waited for the rest of the body would be late
     with listening(Settings(registry=str(published), keys=key_file(tmp_path, *ENTRIES))) as port:
-        head = b"POST /v1/segmentations HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n".encode()
         with connect(port) as connection:
+            began = time.monotonic()
             connection.sendall(head + b"Content-Length: 60000000\r\n\r\n")
             received = connection.recv(65536)  # not a byte of the body has been sent
+            assert time.monotonic() - began < 20
             assert received.startswith(b"HTTP/1.1 401")
             assert b"connection: close" in received.lower()
         with connect(port) as connection:
@@ -155,6 +162,28 @@ def test_a_body_without_a_key_is_refused_before_it_is_read(published: Path, tmp_
             for _ in range(60):
                 connection.sendall(bytes(1_000_000))
             assert b'"key_missing"' in answered(connection)
+
+
+def test_a_body_of_two_lengths_is_refused_and_what_follows_it_is_no_request(published: Path, tmp_path: Path) -> None:
+    smuggled = b"GET /v1/versions HTTP/1.1\r\nHost: here\r\nX-API-Key: " + CLINIC.encode() + b"\r\n\r\n"
+    settings = Settings(registry=str(published), keys=key_file(tmp_path, *ENTRIES))
+    with listening(settings) as port, connect(port) as connection:
+        head = f"POST /v1/segmentations HTTP/1.1\r\nHost: here\r\nX-API-Key: {CLINIC}\r\n".encode()
+        connection.sendall(head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled)
+        received = answered(connection)
+    assert received.startswith(b"HTTP/1.1 400")
+    assert b'"ambiguous_length"' in received
+    assert received.count(b"HTTP/1.1") == 1
+
+
+def test_of_requests_in_one_breath_each_needs_its_key(published: Path, tmp_path: Path) -> None:
+    settings = Settings(registry=str(published), keys=key_file(tmp_path, *ENTRIES))
+    with listening(settings) as port, connect(port) as connection:
+        head = "GET /v1/versions HTTP/1.1\r\nHost: here\r\n"
+        last = f"{head}Connection: close\r\n\r\n"
+        connection.sendall(f"{head}X-API-Key: {CLINIC}\r\n\r\n{last}".encode())
+        received = answered(connection)
+    assert [part[1:4] for part in received.split(b"HTTP/1.1")[1:]] == [b"200", b"401"]
 
 
 def test_a_caller_has_a_rate_and_sees_what_is_left(locked: TestClient) -> None:

@@ -1,5 +1,6 @@
 """OpenID Connect tokens, checked against an issuer that is made here: a real server with real keys."""
 
+import hmac
 import http.server
 import json
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from model.errors import InvalidConfiguration
 from service.problems import IssuerUnreachable, KeyExpired, KeyInvalid
@@ -138,13 +140,40 @@ def test_a_token_that_somebody_else_signed_is_refused(issuer: Issuer) -> None:
         tokens.verify(forged)
 
 
+def signed_by_a_secret(claims: dict[str, Any], secret: bytes) -> str:
+    """With HS256 and what everybody knows, the public key, as the secret: PyJWT itself refuses to make such a token."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT", "kid": "first"}, claims)]
+    told = b".".join(jwt.utils.base64url_encode(part) for part in parts)
+    return (told + b"." + jwt.utils.base64url_encode(hmac.digest(secret, told, "sha256"))).decode()
+
+
+def test_a_new_key_of_the_issuer_is_taken_and_one_that_it_withdrew_is_not(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = Tokens(issuer.address, AUDIENCE)
+    old = issuer.token()
+    tokens.verify(old)
+    issuer.keys = {"second": rsa.generate_private_key(65537, 2048)}
+    new = issuer.token("second")
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 3600)  # PyJWT keeps keys for five minutes
+    assert tokens.verify(new).subject
+    with pytest.raises(KeyInvalid):
+        tokens.verify(old)
+
+
 def test_a_token_that_is_not_signed_or_by_a_shared_secret_is_refused(issuer: Issuer) -> None:
     tokens = Tokens(issuer.address, AUDIENCE)
     head, body, signature = issuer.token().split(".")
+    claims = jwt.decode(issuer.token(), options={"verify_signature": False})  # all that is asked for, and right
+    public = issuer.keys["first"].public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     for wrong in (
-        jwt.encode({"sub": "1"}, None, "none", headers={"kid": "first"}),
-        jwt.encode({"sub": "1"}, "s" * 32, "HS256", headers={"kid": "first"}),
-        jwt.encode({"sub": "1"}, ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"kid": "first"}),
+        jwt.encode(claims, None, "none", headers={"kid": "first"}),
+        jwt.encode(claims, "s" * 32, "HS256", headers={"kid": "first"}),
+        signed_by_a_secret(claims, pem),
+        signed_by_a_secret(claims, jwt.algorithms.RSAAlgorithm.to_jwk(public).encode()),
+        jwt.encode(claims, ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"kid": "first"}),
         f"{head}.{body}.",
         f"{head}.{body[:-4]}.{signature}",
         "a.b.c",

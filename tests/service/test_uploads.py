@@ -39,9 +39,9 @@ def lingers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "LINGER_S", 60)
 
 
-def measuring(timeout_s: float) -> FastAPI:
+def measuring(timeout_s: float, max_held_bytes: int = 10 * LIMIT) -> FastAPI:
     app = FastAPI()
-    app.add_middleware(uploads.BoundedUploads, max_bytes=LIMIT, timeout_s=timeout_s)
+    app.add_middleware(uploads.BoundedUploads, max_bytes=LIMIT, timeout_s=timeout_s, max_held_bytes=max_held_bytes)
     problems.install(app)
 
     @app.post("/length")
@@ -250,3 +250,21 @@ def test_a_photograph_never_touches_the_disk(port: int, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     assert exchange(port, *form(file_part(b"x" * 90_000))) == (200, 90_000)
+
+
+def test_all_bodies_together_take_no_more_memory_than_agreed() -> None:
+    head = f"POST /length HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\nContent-Length: {LIMIT}\r\n"
+    close = b"Connection: close\r\n\r\n"
+    with serve(measuring(timeout_s=60, max_held_bytes=2 * LIMIT)) as port:
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):  # all but one byte each: nothing is answered, everything is held
+                held = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+                held.sendall(head.encode() + b"\r\n" + bytes(LIMIT - 1))
+            status = 200
+            while status == 200:  # until both have arrived
+                status, answer = exchange(port, head.encode() + close + bytes(LIMIT))
+            assert (status, answer["code"]) == (503, "overloaded")
+        status = 503
+        while status == 503:  # they have hung up, and there is room again
+            status, answer = exchange(port, head.encode() + close + bytes(LIMIT))
+        assert (status, answer) == (200, LIMIT)
