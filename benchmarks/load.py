@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 PATH = "/v1/segmentations?masks=rle"
 GIVES_UP_S = 60.0  # on one answer
 HEADERS = {"Content-Type": "application/octet-stream"}
+LONGEST_TOLD = 500  # characters of an answer that was not expected
 READ_AHEAD = 2**20  # bytes that a connection may hold unread
 
 
@@ -31,6 +32,7 @@ class Sample:
     took_s: float
     outcome: str  # the status, or the name of the exception
     retry_after: str | None
+    told: str | None = None  # what was answered where that is neither the result nor 503
 
 
 @dataclass
@@ -104,18 +106,19 @@ class Line:
     async def send(self, body: bytes) -> Sample:
         """One request, the answer read whole."""
         began = time.perf_counter()
-        retry_after = None
+        retry_after = told = None
         try:
             async with asyncio.timeout(GIVES_UP_S):
-                outcome, head = await self._exchange(body)
+                outcome, head, answer = await self._exchange(body)
             asked = re.search(rb"\r\nretry-after: *([^\r]*)", head, re.IGNORECASE)
             retry_after = asked[1].decode("latin-1") if asked else None
+            told = None if outcome in ("200", "503") else answer[:LONGEST_TOLD].decode(errors="replace")
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
             outcome = type(error).__name__
             self.close()
-        return Sample(began, time.perf_counter() - began, outcome, retry_after)
+        return Sample(began, time.perf_counter() - began, outcome, retry_after, told)
 
-    async def _exchange(self, body: bytes) -> tuple[str, bytes]:
+    async def _exchange(self, body: bytes) -> tuple[str, bytes, bytes]:
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port, limit=READ_AHEAD)
         reader, writer = self._streams
@@ -124,14 +127,15 @@ class Line:
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
         if length:
-            await reader.readexactly(int(length[1]))
+            answer = await reader.readexactly(int(length[1]))
         else:
+            answer = b""
             while size := int(await reader.readline(), 16):
-                await reader.readexactly(size + 2)
+                answer += (await reader.readexactly(size + 2))[:size]
             await reader.readline()
         if re.search(rb"\r\nconnection: *close", head, re.IGNORECASE):
             self.close()
-        return head.split(b" ", 2)[1].decode("ascii"), head
+        return head.split(b" ", 2)[1].decode("ascii"), head, answer
 
     def close(self) -> None:
         """Hang up."""

@@ -99,6 +99,9 @@ def main() -> None:
     print(text)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / f"{datetime.now(UTC):%Y-%m-%d}-soak.md").write_text(text, encoding="utf-8")
+    for sample in report.samples:
+        if sample.outcome != "200":
+            print(f"{sample.took_s * 1000:.0f} ms: {sample.outcome} {sample.told}")
     wrong = [f"{count} × {outcome}" for outcome, count in report.outcomes.items() if outcome != "200"]
     if (sent := len(report.samples) / report.seconds) < LEAST_SENT * options.load * limit:
         wrong.append(f"only {sent:.1f} photographs per s were sent")
