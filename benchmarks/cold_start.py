@@ -1,6 +1,5 @@
 """From nothing to the first answer: the process, its imports by package, its memory; with and without a cache."""
 
-import os
 import re
 import statistics
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.photographs import varied
-from benchmarks.serving import serving
+from benchmarks.serving import environment, serving
 
 SHOWN = 12  # packages
 IMPORT = re.compile(r"import time:\s*(\d+) \|\s*\d+ \|\s*([\w.]+)")
@@ -60,7 +59,7 @@ def _start(photograph: bytes, **settings: object) -> tuple[float, float, float]:
 def _imports() -> str:
     """Time of importing what `cupdisc serve` needs, each package without those that it imports itself."""
     command = [sys.executable, "-X", "importtime", "-c", "import service.cli; import openvino"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
     packages: dict[str, int] = {}
     for own_us, module in IMPORT.findall(done.stderr):
         packages[module.partition(".")[0]] = packages.get(module.partition(".")[0], 0) + int(own_us)

@@ -73,6 +73,11 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
+def environment() -> dict[str, str]:
+    """This process's, in which Python keeps what it compiled, as it does for whoever installs CupDisc."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @contextlib.contextmanager
 def serving(*options: str, cores: set[int] | None = None, **settings: object) -> Iterator[Service]:
     """`cupdisc serve` with options and settings, such as `max_parallel=2`, on a free port, maybe on few cores."""
@@ -83,7 +88,7 @@ def serving(*options: str, cores: set[int] | None = None, **settings: object) ->
     command = [str(Path(sys.executable).with_name("cupdisc")), "serve", "--port", str(port), *options]
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **given})
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**environment(), **given})
         try:
             if cores:
                 os.sched_setaffinity(process.pid, cores)  # before it has threads
