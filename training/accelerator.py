@@ -65,7 +65,7 @@ class Accelerator:
             for layer in model.layers:
                 if isinstance(layer, keras.layers.BatchNormalization):
                     layer.synchronized = True
-        # Keras makes the variables of loss and metrics at their first use. That must not be inside a device's share; and
+        # Keras makes the variables of loss and metrics at their first use. It must not be inside a device's share; and
         # wherever it is inside the step, TensorFlow traces the step twice, for seconds more
         nothing = np.zeros((1, *model.output_shape[1:]), np.float32)
         model.compute_loss(nothing, nothing, nothing)
