@@ -17,7 +17,7 @@ from model.local_registry import LocalRegistry
 from model.normalisation import Distribution
 from model.segmenter import Segmenter
 from tests.drawn import draw_fundus, write_folder
-from tests.trained import small_preset, write_data
+from tests.trained import small_preset
 from training.batches import batches
 from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
@@ -88,15 +88,16 @@ def test_a_saved_run_can_be_published_later(drawn_run: tuple[Path, Trained]):
 
 def test_a_run_on_other_photographs_is_refused(drawn_run: tuple[Path, Trained], tmp_path: Path):
     folder, _ = drawn_run
-    write_data(tmp_path / "data")
+    shutil.copytree(folder / "data", tmp_path / "data")
     (tmp_path / "data" / "crops" / "masks" / "eye000.png").write_bytes(b"another")
     with pytest.raises(InvalidConfiguration, match="crops"):
         load_run(folder / "run", tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("sources") / "data")
+def data(drawn_run: tuple[Path, Trained]) -> Path:
+    """The drawn sources. Not to be changed."""
+    return drawn_run[0] / "data"
 
 
 def weights_after(folder: Path, data: Path, steps: int = 6) -> list[np.ndarray]:
