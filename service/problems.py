@@ -202,6 +202,25 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     InvalidInference: (400, "9 photographs; send 1 to 8 in one request"),
     OnlyFromHere: (403, "without keys this is answered on the service's own machine alone"),
 }
+# what a photograph may be answered with, whichever path and protocol it came by
+ABOUT_A_PHOTOGRAPH = (
+    errors.EmptyPhotograph,
+    errors.VersionNotFound,
+    UploadTooSlow,
+    errors.TooManyBytes,
+    errors.UnsupportedFormat,
+    UnsupportedMediaType,
+    errors.TooManyPixels,
+    errors.TooFewPixels,
+    errors.UnreadablePhotograph,
+    errors.PhotographTooCostly,
+    errors.StorageDenied,
+    errors.BucketNotFound,
+    errors.StorageUnavailable,
+    errors.NoVersionLive,
+    errors.Overloaded,
+    errors.DeadlineExceeded,
+)
 UNEXPECTED = "an unexpected error, our fault"
 
 

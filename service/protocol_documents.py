@@ -47,26 +47,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "predict": {"predictions": [{"gradable": True, "reasons": [], "cup_to_disc_ratio": {"vertical": 0.4882}}]},
 }
-INFERENCE = (
-    errors.EmptyPhotograph,
-    problems.InvalidInference,
-    problems.ModelNotFound,
-    errors.VersionNotFound,
-    problems.UploadTooSlow,
-    errors.TooManyBytes,
-    errors.UnsupportedFormat,
-    problems.UnsupportedMediaType,
-    errors.TooManyPixels,
-    errors.TooFewPixels,
-    errors.UnreadablePhotograph,
-    errors.PhotographTooCostly,
-    errors.StorageDenied,
-    errors.BucketNotFound,
-    errors.StorageUnavailable,
-    errors.NoVersionLive,
-    errors.Overloaded,
-    errors.DeadlineExceeded,
-)
+INFERENCE = (*problems.ABOUT_A_PHOTOGRAPH, problems.InvalidInference, problems.ModelNotFound)
 ABOUT = (problems.ModelNotFound, errors.VersionNotFound, errors.NoVersionLive, errors.StorageUnavailable)
 
 

@@ -41,7 +41,7 @@ def tiny_version(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
 def drawn_run(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, Trained]":
     """A folder with drawn sources (data) and a run that was trained on them (run)."""
     folder = tmp_path_factory.mktemp("drawn-run")
-    return folder, train_small(folder, write_data(folder / "data"), 250, Console(quiet=True))
+    return folder, train_small(folder, write_data(folder / "data"), 100, Console(quiet=True))
 
 
 @pytest.fixture(scope="session")

@@ -59,12 +59,14 @@ class Accelerator:
         the whole batch.
         """
         model.optimizer.build(model.trainable_variables)
-        if not self._shares:
+        if self.backend != "tensorflow":
             return
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = True
-        # Keras makes the variables of loss and metrics at their first use, which must not be inside a device's share
+        if self._shares:
+            for layer in model.layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.synchronized = True
+        # Keras makes the variables of loss and metrics at their first use. It must not be inside a device's share; and
+        # wherever it is inside the step, TensorFlow traces the step twice, for seconds more
         nothing = np.zeros((1, *model.output_shape[1:]), np.float32)
         model.compute_loss(nothing, nothing, nothing)
         model.compute_metrics(nothing, nothing, nothing)

@@ -2,13 +2,12 @@
 
 import datetime
 import json
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +18,7 @@ from model.errors import CupDiscError, InvalidConfiguration
 from model.images import Limits
 from service.archive import lists, places, plots, runners, turn
 from service.archive.layout import DEAD, MADE_WITH, OURS, RESULTS, SEGMENTS, SUCCESS, SUMMARY, UNFINISHED
+from service.archive.meanwhile import repeated
 from service.archive.patterns import Pattern, pattern
 from service.archive.pinned import Pinned
 from service.archive.places import Folder, folder
@@ -211,25 +211,16 @@ def _counters(result: Any) -> dict[str, int]:
 @contextmanager
 def _watched(at: Folder, segments: str, out: str, progress: Callable[[int, float], None]) -> Iterator[None]:
     """How far the run has come, read from what it keeps: so it is known of every runner."""
-    ended, began = threading.Event(), time.monotonic()
-    every_s = LOOK_EVERY_S * (10 if out.startswith(SCHEME) else 1)
+    began = time.monotonic()
 
     def look() -> None:
-        while not ended.wait(every_s):
-            try:
-                names = at.names(segments)
-            except CupDiscError:
-                continue
+        with suppress(CupDiscError):  # the next look may succeed
+            names = at.names(segments)
             done = sum(int(name.removesuffix(".parquet").rpartition("-")[2]) for name in names)
             progress(done, time.monotonic() - began)
 
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
-    try:
+    with repeated(look, LOOK_EVERY_S * (10 if out.startswith(SCHEME) else 1)):
         yield
-    finally:
-        ended.set()
-        looking.join()
 
 
 def _absolute(location: str) -> str:

@@ -4,13 +4,13 @@ import contextlib
 import datetime
 import json
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from model.bucket import SCHEME, Bucket
 from model.errors import InvalidConfiguration, ObjectChanged, ObjectExists, ObjectNotFound, StorageError
 from service.archive.layout import LOCK
+from service.archive.meanwhile import repeated
 from service.bulk import open_alone
 from service.worker import CannotWrite
 
@@ -53,21 +53,16 @@ def _in_bucket(bucket: Bucket, run: str) -> Iterator[None]:
         generation = bucket.write(LOCK, _sign(run), _free(bucket), "application/json")
     except (ObjectExists, ObjectChanged):
         raise InvalidConfiguration(f"another run has just begun in {bucket}") from None
-    ended = threading.Event()
 
-    def give_signs() -> None:
+    def give_sign() -> None:
         nonlocal generation
-        while not ended.wait(SIGN_EVERY_S):
-            with contextlib.suppress(StorageError):  # the next one may arrive
-                generation = bucket.write(LOCK, _sign(run), generation, "application/json")
+        with contextlib.suppress(StorageError):  # the next one may arrive
+            generation = bucket.write(LOCK, _sign(run), generation, "application/json")
 
-    giving = threading.Thread(target=give_signs, daemon=True)
-    giving.start()
     try:
-        yield
+        with repeated(give_sign, SIGN_EVERY_S):
+            yield
     finally:
-        ended.set()
-        giving.join()
         with contextlib.suppress(StorageError):
             bucket.delete(LOCK)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from model.local_registry import LocalRegistry
 from model.normalisation import Distribution
 from model.segmenter import Segmenter
 from tests.drawn import draw_fundus, write_folder
-from tests.trained import small_preset, write_data
+from tests.trained import small_preset
 from training.batches import batches
 from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
@@ -87,31 +88,46 @@ def test_a_saved_run_can_be_published_later(drawn_run: tuple[Path, Trained]):
 
 def test_a_run_on_other_photographs_is_refused(drawn_run: tuple[Path, Trained], tmp_path: Path):
     folder, _ = drawn_run
-    write_data(tmp_path / "data")
+    shutil.copytree(folder / "data", tmp_path / "data")
     (tmp_path / "data" / "crops" / "masks" / "eye000.png").write_bytes(b"another")
     with pytest.raises(InvalidConfiguration, match="crops"):
         load_run(folder / "run", tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("sources") / "data")
+def data(drawn_run: tuple[Path, Trained]) -> Path:
+    """The drawn sources. Not to be changed."""
+    return drawn_run[0] / "data"
 
 
-def weights_after(folder: Path, data: Path, steps: int, epoch: int = 2) -> list[np.ndarray]:
+def weights_after(folder: Path, data: Path, steps: int = 6) -> list[np.ndarray]:
+    """Of networks of one level, which TensorFlow traces in seconds; a checkpoint after every second step."""
     folder.mkdir(exist_ok=True)
-    trained = train_run(small_preset(folder, steps, epoch), data, folder / "run", QUIET)
+    preset = small_preset(folder, steps, epoch=2)
+    locator, segmenter = (
+        dataclasses.replace(part, network=dataclasses.replace(part.network, depth=1, start_channels=4))
+        for part in (preset.locator, preset.segmenter)
+    )
+    preset = dataclasses.replace(preset, locator=locator, segmenter=segmenter)
+    trained = train_run(preset, data, folder / "run", QUIET)
     return [*trained.locator.get_weights(), *trained.segmenter.get_weights()]
 
 
-def test_the_same_seed_gives_the_same_network(data: Path, tmp_path: Path):
-    first, second = weights_after(tmp_path / "a", data, 4), weights_after(tmp_path / "b", data, 4)
-    for one, other in zip(first, second, strict=True):
+@pytest.fixture(scope="module")
+def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray]]:
+    """The folder of a run that nothing disturbed, and its weights. Not to be changed: copy it."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    return folder, weights_after(folder, data)
+
+
+def test_the_same_seed_gives_the_same_network(unbroken: tuple[Path, list[np.ndarray]], data: Path, tmp_path: Path):
+    for one, other in zip(unbroken[1], weights_after(tmp_path / "again", data), strict=True):
         assert one == pytest.approx(other, abs=1e-4)
 
 
-def test_a_run_that_was_killed_ends_as_an_unbroken_one(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    unbroken = weights_after(tmp_path / "unbroken", data, 6)
+def test_a_run_that_was_killed_ends_as_an_unbroken_one(
+    unbroken: tuple[Path, list[np.ndarray]], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     served = 0
 
     def dying(*arguments: object) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -125,23 +141,25 @@ def test_a_run_that_was_killed_ends_as_an_unbroken_one(data: Path, tmp_path: Pat
     with monkeypatch.context() as patch:
         patch.setattr("training.train.batches", dying)
         with pytest.raises(KeyboardInterrupt):
-            weights_after(tmp_path / "killed", data, 6)
-    resumed = weights_after(tmp_path / "killed", data, 6)
-    for one, other in zip(unbroken, resumed, strict=True):
+            weights_after(tmp_path / "killed", data)
+    resumed = weights_after(tmp_path / "killed", data)
+    for one, other in zip(unbroken[1], resumed, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
 
 
-def test_a_checkpoint_of_another_configuration_is_refused(data: Path, tmp_path: Path):
-    weights_after(tmp_path / "a", data, 2)
+def test_a_checkpoint_of_another_configuration_is_refused(
+    unbroken: tuple[Path, list[np.ndarray]], data: Path, tmp_path: Path
+):
+    folder = Path(shutil.copytree(unbroken[0], tmp_path / "copy"))
     with pytest.raises(InvalidCheckpoint, match="another configuration"):
-        weights_after(tmp_path / "a", data, 3)
+        weights_after(folder, data, steps=7)
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(data: Path, tmp_path: Path):
-    weights_after(tmp_path / "a", data, 2)
-    (tmp_path / "a" / "run" / "locator.checkpoint.npz").write_bytes(b"half of it")
+def test_a_damaged_checkpoint_is_refused_by_name(unbroken: tuple[Path, list[np.ndarray]], data: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(unbroken[0], tmp_path / "copy"))
+    (folder / "run" / "locator.checkpoint.npz").write_bytes(b"half of it")
     with pytest.raises(InvalidCheckpoint, match=r"locator\.checkpoint\.npz"):
-        weights_after(tmp_path / "a", data, 2)
+        weights_after(folder, data)
 
 
 def test_batch_number_n_does_not_depend_on_where_a_run_starts(data: Path, tmp_path: Path):

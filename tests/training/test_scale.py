@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import InvalidConfiguration
-from tests.training.tiny import PRESET
+from tests.training.tiny import PRESET, QUICKLY_COMPILED
 from training.scale import MIB, ScaledStep, collectives_of, scaled
 
 PROGRAM = """
@@ -29,7 +29,7 @@ def test_every_device_keeps_its_share_of_the_batch_and_the_gradients_are_summed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     pytest.importorskip("jax")
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+    monkeypatch.setenv("XLA_FLAGS", QUICKLY_COMPILED)
     preset = tmp_path / "tiny.toml"
     preset.write_text(PRESET.format(steps=3), encoding="utf-8")
     (step,) = scaled(str(preset), (8,), 2, ("segmenter",))

@@ -8,7 +8,8 @@ from pathlib import Path
 from tests.drawn import write_folder
 
 CPU_ALONE = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
-EIGHT_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}  # under JAX
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # what runs only once
+EIGHT_DEVICES = {"XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {QUICKLY_COMPILED}"}  # under JAX
 
 PRESET = """
 seed = 5
@@ -22,6 +23,7 @@ terms = "drawn"
 [locator]
 steps = {steps}
 batch_size = 8
+warm_up = 0
 [locator.network]
 input_size = 32
 depth = 1
@@ -31,6 +33,7 @@ outputs = ["disc"]
 [segmenter]
 steps = {steps}
 batch_size = 8
+warm_up = 0
 [segmenter.network]
 input_size = 32
 depth = 1

@@ -9,9 +9,15 @@ from playwright.sync_api import Page, expect
 
 from tests.service.page.conftest import PHONE, file, give, give_and_wait, photograph
 
+SETTLE = """async () => {
+  do {  // two frames after a change, a transition that it began is known
+    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  } while (document.getAnimations().some((one) => one.playState === "running"));
+}"""  # until colours have settled
+
 
 def faults(page: Page) -> list[str]:
-    page.wait_for_timeout(300)  # until colours have settled
+    page.evaluate(SETTLE)
     found = Axe().run(page).response["violations"]
     return [f"{fault['id']}: {[node['html'][:120] for node in fault['nodes'][:3]]}" for fault in found]
 
