@@ -32,7 +32,7 @@ from tests.storage import Fault, FaultyProxy, Objects
 OLD, NOW, NEXT, BLIND = "2026.1.1", "2026.2.1", "2026.3.1", "2026.4.1"
 GRADED = encode(draw_graded_eye())
 WEIGHTS = "segmenter/variables/variables.index"
-SWAPS = 18
+SWAPS = 30
 LOAD = 0.7  # of the measured saturation
 CLIENTS = 8  # at most so many requests are under way, on however slow a machine
 
@@ -222,7 +222,7 @@ class Askers:
 
 
 @pytest.mark.timeout(900)
-def test_many_swaps_under_load_and_nobody_notices(cloud: CloudRegistry, tmp_path: Path) -> None:
+def test_thirty_swaps_under_load_and_nobody_notices(cloud: CloudRegistry, tmp_path: Path) -> None:
     """Every answer is 200, and its masks are those of the version that it names.
 
     Cups get wider and narrower in turn. The narrow one is now this version's, now that one's, of which one is not in
