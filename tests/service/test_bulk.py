@@ -51,7 +51,7 @@ def started(*arguments: object, shell: str = "") -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "service", "segment", *map(str, arguments)]
     if shell:
         command = ["bash", "-c", f'{shell}; exec "$@"', "bash", *command]
-    return subprocess.Popen(["nice", "-n", "5", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(["nice", "-n", "19", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def journal(out: Path) -> list[dict[str, object]]:
