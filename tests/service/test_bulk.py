@@ -276,8 +276,10 @@ def test_an_unfinished_run_is_its_own(published: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_says_how_to_go_on(eyes: Path, published: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    process = started(eyes, "--out", out, "--registry", published, "--no-masks", "--no-overlays")
+    out, many = tmp_path / "out", tmp_path / "many"
+    for number in range(8):  # so many that none of them is the last one when the signal comes
+        shutil.copytree(eyes, many / str(number))
+    process = started(many, "--out", out, "--registry", published, "--no-masks", "--no-overlays")
     wait_for(2, out, process)
     workers = children(process)
     process.send_signal(signal.SIGINT)
