@@ -308,7 +308,7 @@ def test_thirty_swaps_under_load_and_nobody_notices(cloud: CloudRegistry, tmp_pa
         rate = len(answers) / (time.monotonic() - began)
         limit = min(limit, askers.saturate(2.0))  # in case other work came to this machine meanwhile
         _, metrics = service.call("/metrics")
-    assert len(answers) >= 2 * SWAPS
+    assert len(answers) >= SWAPS
     assert rate >= 0.8 * LOAD * limit
     assert {answer.version for answer in answers} == {OLD, NOW, NEXT}
     for answer in answers:
