@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import cpu_name
 from benchmarks.photographs import EXAMPLE
@@ -48,6 +49,7 @@ def report(image: str, sbom: Path, rounds: int, today: str) -> Iterator[str]:
     for name in (f"{image}:slim", image):
         (found,) = json.loads(docker("image", "inspect", name))
         yield f"\n## {name}: {found['Size'] / MEGA:.0f} MB\n"
+        yield f"{base(found)}\n"
         yield "| layer | MB |\n|---|---|"
         for made_by, size in layers(name):
             yield f"| {made_by} | {size / MEGA:.1f} |"
@@ -64,6 +66,19 @@ def report(image: str, sbom: Path, rounds: int, today: str) -> Iterator[str]:
     yield ", ".join(f"{one['name']} {one['version']}" for one in sorted(python, key=lambda one: one["name"].lower()))
     yield f"\n{len(debian)} of Debian, by dpkg-query:\n"
     yield ", ".join(f"{one['package']} {one['version']}" for one in debian)
+
+
+def base(image: Any) -> str:
+    """What `docker inspect` tells about the image that this one was built on."""
+    name = image["Config"]["Labels"]["org.opencontainers.image.base.name"]
+    (found,) = json.loads(docker("image", "inspect", name))
+    own, its = image["RootFS"]["Layers"], found["RootFS"]["Layers"]
+    if own[: len(its)] != its:
+        return f"Built on another {name} than the one that is here now."
+    if digests := found["RepoDigests"]:
+        return f"Built on the official image: {digests[0]}."
+    said = f" ({found['Comment']})" if found["Comment"] else ""
+    return f"Built on a stand-in for {name} that came from no registry{said}: {found['Id'][:19]}."
 
 
 def layers(image: str) -> Iterator[tuple[str, int]]:

@@ -72,7 +72,8 @@ class LiveVersions:
 
     A version that fails its checks is reported once, and is not served. Where that happens at start to the version of
     the settings, the newest good one takes its place; where there is none, `default` is None. Where Cloud Storage is
-    away at start, what was downloaded earlier serves, or else the version in the package.
+    away at start, what was downloaded earlier serves, or else the version in the package, which also serves where
+    nothing can be downloaded, for want of room for instance.
 
     Raises:
         VersionNotFound: the settings name a version that the registry, though not empty, does not have.
@@ -239,14 +240,17 @@ class LiveVersions:
             with contextlib.suppress(CorruptVersion):
                 self._aliases = self._registry.copies.aliases()
             wanted = self._wanted(self._settings.version, known[:1])
+        why: dict[str, str] = {}  # they do not serve
         for version in dict.fromkeys([*([wanted] if wanted else []), *known]):
             alias = self._settings.version if version == wanted else None
-            if self._take("production", version, alias) is None:
+            if (found := self._take("production", version, alias)) is None:
                 break
-        if self.default is None and "storage_unavailable" in self.troubles:
+            why[version] = found
+        unfetched = isinstance(self._registry, CloudRegistry) and bool(why.keys() - self.refused.keys())
+        if self.default is None and ("storage_unavailable" in self.troubles or unfetched):
             self._serve_bundled()
-        if self.default is not None and wanted is not None and self.default != wanted:
-            self._trouble("version_refused", f"serving {self.default} in place of {wanted}")
+        if self.default is not None and wanted is not None and (self.default != wanted or self._in_place):
+            self._trouble("version_refused", f"serving {self.default} in place of {wanted}: {why.get(wanted)}")
         if "storage_unavailable" not in self.troubles:
             self._follow("candidate", self._settings.candidate)
 

@@ -80,7 +80,8 @@ class Fault:
     """What happens to requests whose "METHOD path?query" matches a pattern, so many times."""
 
     pattern: str
-    kind: str  # down, status, slow, truncated, lost: done, but the answer gets lost, held: until released, then down
+    kind: str  # down, status, slow, truncated, lost: done, but the answer gets lost, held: until released, then down,
+    # half: half of the answer, and then held
     value: float = 0  # of status; seconds of slow
     times: float = float("inf")
     met: int = field(default=0)
@@ -93,6 +94,7 @@ class FaultyProxy:
     def __init__(self, target: str) -> None:
         self.faults: list[Fault] = []
         self.seen: list[str] = []
+        self.seen_at: list[float] = []  # by time.monotonic()
         proxy, host = self, target.removeprefix("http://")
 
         class Handler(BaseHTTPRequestHandler):
@@ -103,6 +105,7 @@ class FaultyProxy:
                 asked = f"{self.command} {self.path}"
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 proxy.seen.append(asked)
+                proxy.seen_at.append(time.monotonic())
                 fault = proxy._fault(asked)
                 kind = fault.kind if fault else ""
                 if kind == "slow" and fault:
@@ -129,18 +132,22 @@ class FaultyProxy:
                     return
                 dropped = ("transfer-encoding", "content-length", "connection")
                 headers = {name: value for name, value in answer.getheaders() if name.lower() not in dropped}
-                self._answer(answer.status, headers, content, truncated=kind == "truncated")
+                self._answer(answer.status, headers, content, fault if kind in ("truncated", "half") else None)
 
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _pass_on  # noqa: N815
 
-            def _answer(self, status: int, headers: dict[str, Any], content: bytes, truncated: bool = False) -> None:
+            def _answer(
+                self, status: int, headers: dict[str, Any], content: bytes, halved: Fault | None = None
+            ) -> None:
                 self.send_response_only(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if truncated else content)
-                if truncated:
+                self.wfile.write(content[: len(content) // 2] if halved else content)
+                if halved:
+                    if halved.kind == "half":
+                        halved.released.wait(30)
                     self._hang_up()
 
             def _hang_up(self) -> None:

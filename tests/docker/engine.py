@@ -14,8 +14,13 @@ from typing import Any
 from tests.documents import free_port
 
 PATIENCE_S = 240
-LOCKED_UP = ["--read-only", "--tmpfs", "/tmp:size=256m", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
 SUBNETS = itertools.count(1)  # of 10.211.0.0/16, each for one network
+
+
+def locked_up(tmp: str = "256m") -> list[str]:
+    """Arguments of `docker run`: nothing can be written but so much under /tmp, and nothing is permitted."""
+    limited = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    return ["--read-only", "--tmpfs", f"/tmp:size={tmp}", *limited]
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Running:
         return subprocess.run(
             ["docker", "exec", self.name, "sh", "-c", script], capture_output=True, text=True, check=False
         )
+
+    def log(self) -> str:
+        said = subprocess.run(["docker", "logs", self.name], capture_output=True, text=True, check=False)
+        return said.stdout + said.stderr
 
     def inspect(self) -> Any:
         return json.loads(docker("inspect", self.name))[0]
@@ -71,7 +80,7 @@ def run(image: str, command: list[str]) -> Iterator[Running]:
     given = [part.replace("8000:8000", f"127.0.0.1:{port}:8000") for part in command if part != "--rm"]
     assert given.pop() == "cupdisc", "the command ends with the image's name"
     with closed_network() as (network, nobody):
-        docker("run", "--detach", "--name", name, "--network", network, *LOCKED_UP, *given, image)
+        docker("run", "--detach", "--name", name, "--network", network, *locked_up(), *given, image)
         try:
             container = Running(name, image, f"http://127.0.0.1:{port}", nobody)
             wait_until_ready(container)
@@ -88,5 +97,4 @@ def wait_until_ready(container: Running) -> None:
             urllib.request.urlopen(f"{container.address}/health/ready", timeout=5).close()
             return
         time.sleep(0.1)
-    log = subprocess.run(["docker", "logs", container.name], capture_output=True, text=True, check=False)
-    raise AssertionError(f"not ready:\n{log.stdout}{log.stderr}")
+    raise AssertionError(f"not ready:\n{container.log()}")

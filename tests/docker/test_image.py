@@ -2,9 +2,11 @@
 
 import json
 import subprocess
+import sys
 import time
 import tomllib
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from packaging.markers import Marker
@@ -12,9 +14,12 @@ from packaging.markers import Marker
 from model.images import decode
 from model.registry import open_registry
 from model.segmenter import Segmenter
-from tests.docker.engine import Running, docker, run
+from tests.docker.engine import PATIENCE_S, Running, docker, locked_up, run, wait_until_ready
+from tests.documents import free_port
 from tests.photographs import EXAMPLE, REPOSITORY
+from tests.service.listening import begin_request
 
+PROBE_S = 5  # for which a connection is tried
 GRACE_S = 30  # as compose.yaml has it; then Docker kills, and the exit code is another one
 ENVIRONMENT = {
     "python_full_version": "3.13.0", "python_version": "3.13", "sys_platform": "linux", "platform_machine": "x86_64",
@@ -59,6 +64,23 @@ def test_it_has_no_way_out(running: Running):
     little_endian = "".join(f"{int(part):02X}" for part in reversed(running.way_out.split(".")))
     routes = [line.split() for line in running.shell("cat /proc/net/route").stdout.splitlines()[1:]]
     assert [gateway for _, _, gateway, *_ in routes if gateway != "00000000"] == [little_endian]
+
+
+def test_it_reaches_no_other_container_and_finds_no_name(running: Running):
+    neighbour = docker("run", "--detach", "--rm", "--entrypoint", "python", running.image, "-m", "http.server", "8000")
+    try:
+        (network,) = json.loads(docker("inspect", neighbour))[0]["NetworkSettings"]["Networks"].values()
+        connect = f"import socket; socket.create_connection(('{network['IPAddress']}', 8000), timeout={PROBE_S})"
+        deadline = time.monotonic() + PATIENCE_S
+        while subprocess.run([sys.executable, "-c", connect], capture_output=True, check=False).returncode:
+            assert time.monotonic() < deadline, "nobody there, so nobody could be reached"
+            time.sleep(0.1)
+        tried = running.shell(f'python -c "{connect}"')
+        assert "TimeoutError" in tried.stderr or "No route to host" in tried.stderr or "unreachable" in tried.stderr
+    finally:
+        docker("rm", "--force", neighbour, check=False)
+    looked_up = running.shell("python -c \"import socket; socket.getaddrinfo('storage.googleapis.com', 443)\"")
+    assert "socket.gaierror" in looked_up.stderr
 
 
 def test_its_own_health_check_finds_it_well(running: Running):
@@ -129,13 +151,47 @@ def test_without_keys_it_opens_to_nobody_by_accident(either: str):
     assert "CUPDISC_OPEN=true" in started.stderr
 
 
-def test_told_to_stop_it_ends_cleanly_within_the_grace_period(image: str, readme_command: list[str]):
-    with run(image, readme_command) as container:
+def test_told_to_stop_it_answers_what_is_under_way_and_ends_cleanly_within_the_grace_period(
+    either: str, readme_command: list[str]
+):
+    with run(either, readme_command) as container:
         segment(container)
+        finish, _ = begin_request(int(container.address.rpartition(":")[2]), EXAMPLE.read_bytes())
         started = time.monotonic()
-        docker("stop", "--time", str(GRACE_S), container.name)
+        with ThreadPoolExecutor(1) as pool:
+            stopping = pool.submit(docker, "stop", "--time", str(GRACE_S), container.name)
+            time.sleep(1)
+            assert container.inspect()["State"]["Running"]  # it waits for the rest
+            received = finish()
+            stopping.result()
         took = time.monotonic() - started
         state = container.inspect()["State"]
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b'"gradable":true' in received
     assert state["ExitCode"] == 0
     assert not state["OOMKilled"]
     assert took < GRACE_S
+
+
+@pytest.mark.timeout(600)
+def test_on_a_full_disk_the_version_in_the_package_serves(image: str):
+    """Its networks take 13 MB: a version from storage does not fit into a tmpfs of 8."""
+    name, network, port = (f"cupdisc-test-{free_port()}", f"cupdisc-test-{free_port()}", free_port())
+    docker("network", "create", network)
+    try:
+        storage = docker("run", "--detach", "--rm", "--network", network, "--network-alias", "fake-gcs",
+                         f"{image}-fake-gcs")  # fmt: skip
+        docker("run", "--detach", "--name", name, "--network", network, "--publish", f"127.0.0.1:{port}:8000",
+               *locked_up(tmp="8m"), "--env", "CUPDISC_OPEN=true", "--env", "CUPDISC_REGISTRY=gs://cupdisc/registry",
+               "--env", "STORAGE_EMULATOR_HOST=http://fake-gcs:4443", f"{image}:slim")  # fmt: skip
+        container = Running(name, f"{image}:slim", f"http://127.0.0.1:{port}", "")
+        wait_until_ready(container)
+        with urllib.request.urlopen(f"{container.address}/health/ready", timeout=60) as answer:
+            assert json.load(answer) == {"status": "degraded", "reasons": ["version_refused"]}
+        assert segment(container)["gradable"]
+        assert "No space left on device" in container.log()
+        assert container.shell("find /tmp -name '.unfinished-*'").stdout == ""  # and nothing stays behind
+    finally:
+        for made in (name, storage):
+            docker("rm", "--force", made, check=False)
+        docker("network", "rm", network, check=False)

@@ -59,6 +59,13 @@ def test_cloud_run_has_only_fields_of_its_schema():
         jsonschema.validate(manifest, schema)
 
 
+def test_cloud_run_sends_an_instance_as_many_requests_as_were_measured_to_keep_it_busy():
+    newest = max((REPOSITORY / "benchmarks" / "results").glob("*-concurrency.md"))
+    (wanted,) = re.findall(r"60 % of \*\*(\d+)\*\* keep it busy", newest.read_text(encoding="utf-8"))
+    assert pod_of(CLOUD_RUN)["containerConcurrency"] == int(wanted)
+    assert newest.relative_to(REPOSITORY).as_posix() in CLOUD_RUN.read_text(encoding="utf-8")
+
+
 @PODS
 def test_a_pod_is_started_and_asked_as_this_service_is(pod: dict[str, Any]):
     (container,) = pod["containers"]
@@ -127,6 +134,9 @@ def test_the_manifests_belong_together():
     assert by_kind["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
     pod = by_kind["Deployment"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == by_kind["ServiceAccount"]["metadata"]["name"]
+    identity = by_kind["ServiceAccount"]["metadata"]["annotations"]["iam.gke.io/gcp-service-account"]
+    assert re.fullmatch(r"cupdisc@PROJECT\.iam\.gserviceaccount\.com", identity)
+    assert identity == pod_of(CLOUD_RUN)["serviceAccountName"]  # one account, whichever way it is run
     (port,) = pod["containers"][0]["ports"]
     assert by_kind["Service"]["spec"]["ports"][0]["targetPort"] == port["name"]
     assert by_kind["NetworkPolicy"]["spec"]["ingress"][0]["ports"][0]["port"] == port["containerPort"]

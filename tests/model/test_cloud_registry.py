@@ -1,7 +1,9 @@
 """A registry on Cloud Storage changes at once or not at all, whatever network, cloud, disk and other publishers do."""
 
+import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -34,6 +36,7 @@ FIRST, SECOND, THIRD = "2026.1.1", "2026.2.1", "2026.3.1"
 ENOUGH = Patience(attempt_s=20.0, whole_s=60.0)  # for what works, on however slow a machine
 SHORT = Patience(attempt_s=1.0, whole_s=1.5)
 WEIGHTS = "segmenter/variables/variables.index"
+CARD, LARGE_BYTES = "card.md", 2**20  # a file that arrives in many pieces
 
 
 def open_at(objects: Objects, copies: Path, patience: Patience = ENOUGH) -> CloudRegistry:
@@ -122,6 +125,19 @@ def test_what_passes_by_itself_is_waited_for(filled: CloudRegistry, proxy: Fault
     proxy.set(fault)
     assert filled.open(FIRST).manifest.version == FIRST
     assert fault.met == fault.times
+
+
+def test_who_had_no_answer_in_time_asks_again_later_and_later(
+    filled: CloudRegistry, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _, most: most)  # the pauses without their jitter
+    proxy.set(Fault("aliases.json", "slow", 3.0, times=1), Fault("aliases.json", "status", 503, times=2))
+    registry = CloudRegistry(Bucket(str(filled), Patience(attempt_s=1.0, whole_s=60.0)), Path(str(filled.copies)))
+    proxy.seen_at.clear()
+    assert registry.aliases() == {"production": FIRST}
+    pauses = [later - earlier for earlier, later in itertools.pairwise(proxy.seen_at[:4])]
+    least = (1.0 + 0.2, 0.4, 0.8)  # the first after a second without an answer; each twice as long as the one before
+    assert all(pause > 0.98 * one for pause, one in zip(pauses, least, strict=True)), pauses
 
 
 @pytest.mark.parametrize(
@@ -369,13 +385,22 @@ except NoRoom as error:
     assert open_at(objects, tmp_path / "full").open(SECOND).manifest.version == SECOND
 
 
-@pytest.mark.parametrize("doing", ["publish", "download"])
+@pytest.mark.parametrize(("doing", "kind"), [("publish", "held"), ("download", "held"), ("download", "half")])
 def test_killed_anywhere_registry_and_copies_are_whole(
-    filled: CloudRegistry, objects: Objects, proxy: FaultyProxy, tmp_path: Path, doing: str
+    filled: CloudRegistry, objects: Objects, proxy: FaultyProxy, tmp_path: Path, doing: str, kind: str
 ) -> None:
-    """kill -9 in the middle of each request in turn: the proxy holds it back until the process is dead."""
-    staged = stage(tmp_path / THIRD, THIRD).folder
-    work = f"publish(Path({str(staged)!r}), alias='production')" if doing == "publish" else f"open({SECOND!r})"
+    """kill -9 in the middle of each request in turn: the proxy holds it, or half its answer, until the process is dead.
+
+    So one kill meets a file of which a half was written.
+    """
+    staged = stage(tmp_path / THIRD, THIRD)
+    (staged.folder / CARD).write_bytes(bytes(LARGE_BYTES))
+    artefact.write(staged.folder, staged.manifest)
+    if doing == "publish":
+        work = f"publish(Path({str(staged.folder)!r}), alias='production')"
+    else:
+        work = f"open({THIRD!r})"
+        filled.publish(staged.folder)
     program = f"""
 import os
 from pathlib import Path
@@ -392,25 +417,34 @@ for _ in iter(input, ""):
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    outcomes = []
+    outcomes, halves_written = [], 0
     registry = open_at(objects, tmp_path / "killed")
     with subprocess.Popen([sys.executable, "-c", program], **pipes) as parent:
         assert parent.stdout.readline() == "ready\n"
         for step in range(1, 40):
-            held = Fault("", "held", times=1)
+            held = Fault("", kind, times=1)
             proxy.set(Fault("", "slow", 0, times=step - 1), held)
             print("go", file=parent.stdin, flush=True)
             child = int(parent.stdout.readline())
             while not held.met and not _has_ended(child):
                 time.sleep(0.005)
             if held.met:
+                if kind == "half" and f"{CARD}?" in proxy.seen[-1]:
+                    deadline = time.monotonic() + 60
+                    while not _is_half_written(tmp_path / "killed") and time.monotonic() < deadline:
+                        time.sleep(0.005)
                 os.kill(child, signal.SIGKILL)
             outcomes.append(int(parent.stdout.readline()))
+            halves_written += _is_half_written(tmp_path / "killed")
             held.released.set()
             proxy.set()
+            for version in registry.copies.versions():  # as the kill left them, before anything is fetched again
+                registry.copies.open(version)
             assert registry.open("production").manifest.version in (FIRST, THIRD)
             for version in registry.versions():
                 registry.open(version)
+            if doing == "download":
+                assert not _is_half_written(tmp_path / "killed")
             if outcomes[-1] == 0:
                 break
             if doing == "download":
@@ -422,7 +456,12 @@ for _ in iter(input, ""):
     assert outcomes[-1] == 0
     assert set(outcomes[:-1]) == {-signal.SIGKILL}
     assert len(outcomes) > 5
-    assert (THIRD in registry.versions()) == (doing == "publish")
+    assert halves_written == (kind == "half")
+    assert THIRD in registry.versions()
+
+
+def _is_half_written(copies: Path) -> bool:
+    return any(0 < path.stat().st_size < LARGE_BYTES for path in copies.rglob(CARD) if THIRD in path.parts)
 
 
 def _has_ended(process: int) -> bool:

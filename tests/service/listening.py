@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from fastapi import FastAPI
 
@@ -31,6 +31,24 @@ def listening(settings: Settings, app: FastAPI | None = None) -> Iterator[int]:
 
 def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+def begin_request(
+    port: int, photograph: bytes, query: str = "masks=none"
+) -> tuple[Callable[[], bytes], Callable[[], None]]:
+    """Send half a photograph; how to send the rest and read the answer, and how to hang up."""
+    connection, half = connect(port), len(photograph) // 2
+    head = f"POST /v1/segmentations?{query} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(photograph)}\r\n\r\n"
+    connection.sendall(head.encode() + photograph[:half])
+    time.sleep(0.5)
+
+    def finish() -> bytes:
+        connection.sendall(photograph[half:])
+        received = answered(connection)
+        connection.close()
+        return received
+
+    return finish, connection.close
 
 
 def answered(connection: socket.socket) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.conftest import EYE
-from tests.service.listening import answered, connect
+from tests.service.listening import begin_request
 
 Start = Callable[..., tuple[subprocess.Popen[str], int]]
 
@@ -45,22 +45,6 @@ def start_process(published: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def begin_request(port: int) -> tuple[Callable[[], bytes], Callable[[], None]]:
-    """Send half a photograph; how to send the rest and read the answer, and how to hang up."""
-    connection = connect(port)
-    head = f"POST /v1/segmentations?masks=none HTTP/1.1\r\nHost: here\r\nContent-Length: {len(EYE)}\r\n\r\n"
-    connection.sendall(head.encode() + EYE[:1000])
-    time.sleep(0.5)
-
-    def finish() -> bytes:
-        connection.sendall(EYE[1000:])
-        received = answered(connection)
-        connection.close()
-        return received
-
-    return finish, connection.close
-
-
 def status(port: int, health: str) -> tuple[int, bytes]:
     """And the body; status 0 where nobody listens."""
     try:
@@ -75,7 +59,7 @@ def status(port: int, health: str) -> tuple[int, bytes]:
 
 def test_a_stopped_service_is_not_ready_finishes_and_exits_with_0(start_process: Start) -> None:
     process, port = start_process(stop_delay_s="4")
-    finish, _ = begin_request(port)
+    finish, _ = begin_request(port, EYE)
     process.send_signal(signal.SIGTERM)
     while (answer := status(port, "ready"))[0] == 200:
         time.sleep(0.02)
@@ -102,7 +86,7 @@ def test_an_idle_service_ends_at_once(start_process: Start, number: signal.Signa
 
 def test_what_takes_longer_than_the_grace_is_cut_off(start_process: Start) -> None:
     process, port = start_process(stop_grace_s="1")
-    _, hang_up = begin_request(port)
+    _, hang_up = begin_request(port, EYE)
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 0
     hang_up()
