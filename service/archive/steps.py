@@ -34,11 +34,6 @@ FAILED = "failed"  # the tag of what could not be used
 FIRST_KEPT_S, KEPT_EVERY_S = 1.0, 60.0  # of work that a kill can cost each worker, doubling from first to last
 ROWS_KEPT_TOGETHER = 10_000  # at most, however fast they come
 FOLDERS_TOLD = 200  # in the summary, the largest ones
-# what a file does not lose by being tried again
-LASTING = {
-    *("empty_photograph", "too_many_bytes", "too_many_pixels", "too_few_pixels", "unsupported_format"),
-    *("unreadable_photograph", "photograph_too_costly", "invalid_photograph"),
-}
 
 
 class Listed(beam.DoFn):
@@ -77,15 +72,10 @@ class Missing(beam.DoFn):
         if len(found) > 1:
             Metrics.counter(NAMESPACE, "named_again").inc(len(found) - 1)
         photograph = max(found, key=lambda one: one.revision)  # a listing knows more than a list
-        if any(_still_true(revision, error, photograph) for revision, error in both["done"]):
+        if any(rows.still_true(*done, photograph.revision) for done in both["done"]):
             Metrics.counter(NAMESPACE, "done_before").inc()
             return
         yield photograph
-
-
-def _still_true(revision: str, error: str, photograph: Found) -> bool:
-    same = not photograph.revision or not revision or revision == photograph.revision
-    return same and (not error or error in LASTING)
 
 
 class Read(beam.DoFn):
