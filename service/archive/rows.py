@@ -11,7 +11,7 @@ Row = dict[str, str]  # by column; what is unknown is missing
 
 MORE: dict[str, tuple[type, str]] = {
     "detail": (str, "What was wrong with the file, in words that may change."),
-    "revision": (str, "Which content: an object's generation, or a file's size and time of change. Empty with a list."),
+    "revision": (str, "Which content: an object's generation, or a file's size and time of change."),
     "bytes": (int, "Of the file."),
     "digest": (str, "SHA-256 of the file: the same one twice is the same photograph under two names."),
     "engine": (str, "What executed the networks."),

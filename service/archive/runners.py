@@ -40,7 +40,7 @@ def pipeline(runner: str, workers: int, options: Sequence[str]) -> Any:
     """An empty Beam pipeline for a runner as `checked` gives it.
 
     Raises:
-        InvalidConfiguration: Beam is not installed, knows no such runner, lacks what this one needs, or takes no such option.
+        InvalidConfiguration: Beam is not installed, knows no such runner, lacks what it needs, or takes no such option.
     """
     if find_spec("apache_beam") is None:
         raise InvalidConfiguration("this needs Apache Beam: `make bulk`, or pip install 'cupdisc[bulk]' by itself")

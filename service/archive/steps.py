@@ -20,7 +20,7 @@ from model.masks import Label
 from service import rendering, table
 from service.archive import lists, places, rows
 from service.archive.handler import Answered, Taken
-from service.archive.layout import DEAD, MASKS, RESULTS, SEGMENTS, SUMMARY
+from service.archive.layout import DEAD, MASKS, RESULTS, SEGMENTS, SUMMARY, pictures_name
 from service.archive.patterns import Pattern
 from service.archive.pinned import Pinned
 from service.archive.places import Found
@@ -97,6 +97,8 @@ class Read(beam.DoFn):
         data, digest = b"", ""
         try:
             began = time.perf_counter()
+            if not element.revision:
+                element = places.look(element.name)
             data = places.fetch(element, self._limits.max_bytes)
             read = time.perf_counter()
             digest = hashlib.sha256(data).hexdigest()
@@ -140,7 +142,7 @@ class Measured(beam.DoFn):
         }
         row = {column: value for column, value in row.items() if column in rows.COLUMNS}
         if self._masks:
-            row["output"] = f"{MASKS}/{pictures_name(taken.found.name)}"
+            row["output"] = f"{MASKS}/{pictures_name(name)}"
             folder, shown = places.folder(self._out), found.shown
             if found.disc:
                 disc = rendering.mask_png(shown.having(np.greater_equal(shown.values, Label.RIM)))
@@ -252,11 +254,6 @@ class Summed(beam.DoFn):
 def shard_of(row: Row, shards: int) -> int:
     """The same one in every run and on every machine."""
     return int.from_bytes(hashlib.sha256(row["file"].encode()).digest()[:8], "big") % shards
-
-
-def pictures_name(name: str) -> str:
-    """Where a photograph's masks go: its whole name, so that no two photographs share one."""
-    return rows.key(name).removeprefix("gs://").lstrip("/")
 
 
 def _dead(found: Found, error: Exception, pinned: Pinned, size: int, digest: str) -> Row:

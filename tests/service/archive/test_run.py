@@ -76,7 +76,10 @@ def test_results_that_were_made_otherwise(eyes: Path, tmp_path: Path, published:
     ("options", "told"),
     [
         *((["--runner", name], "is Prism in this version") for name in DIRECT),
-        *((["--runner", name], "a program that Beam would download") for name in ("PrismRunner", "prism", "PRISMRUNNER")),
+        *(
+            (["--runner", name], "a program that Beam would download")
+            for name in ("PrismRunner", "prism", "PRISMRUNNER")
+        ),
         (["--runner", "PrismRunner", "--", "--prism_location="], "a program that Beam would download"),
         (["--", "--region=x", "europe"], "not europe"),
     ],
