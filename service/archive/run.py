@@ -111,8 +111,9 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
             raise Stopped(runners.cause(error)) from error
         if state not in (None, "DONE"):
             raise Stopped(f"the runner says {state}")
-        counters = _counters(result)
-        outcome = Outcome(_summarised(at, work, counters, time.monotonic() - began), counters, time.monotonic() - began)
+        counters, seconds = _counters(result), time.monotonic() - began
+        outcome = Outcome(_summarised(at, work, counters, seconds), counters, seconds)
+        _measured(at, outcome, _distributions(result))
         at.write(SUCCESS, b"", "text/plain")
         _delete(at, [*(name for name in known if name.startswith(SEGMENTS)), *at.names(f"{SEGMENTS}/{own}")])
     return outcome
@@ -194,9 +195,17 @@ def _summarised(at: Folder, work: Any, counters: dict[str, int], seconds: float)
         at.write(f"{SUMMARY}/{name}.png", content, "image/png")
     page = plots.page(total, folders, told["more_folders"], facts)
     at.write(f"{SUMMARY}/summary.md", page.encode(), "text/markdown")
-    metrics = json.dumps({"counters": counters, "seconds": round(seconds, 2)}, indent=1, sort_keys=True)
-    at.write(f"{SUMMARY}/metrics.json", metrics.encode(), "application/json")
     return total
+
+
+def _measured(at: Folder, outcome: Outcome, distributions: dict[str, dict[str, float]]) -> None:
+    told = {
+        "counters": outcome.counters,
+        "distributions": distributions,
+        "seconds": round(outcome.seconds, 2),
+        "photographs_per_s": round(outcome.answered / outcome.seconds, 3),
+    }
+    at.write(f"{SUMMARY}/metrics.json", json.dumps(told, indent=1, sort_keys=True).encode(), "application/json")
 
 
 def _counters(result: Any) -> dict[str, int]:
@@ -206,6 +215,15 @@ def _counters(result: Any) -> dict[str, int]:
         if each.key.metric.namespace == "cupdisc":
             found[each.key.metric.name] += each.result or 0
     return dict(found)
+
+
+def _distributions(result: Any) -> dict[str, dict[str, float]]:
+    """What Beam's distributions of this run say, of our steps and of the networks."""
+    return {
+        each.key.metric.name: {name: getattr(each.result, name) for name in ("count", "min", "mean", "max", "sum")}
+        for each in result.metrics().query()["distributions"]
+        if each.key.metric.namespace.startswith("cupdisc") and each.result and each.result.count
+    }
 
 
 @contextmanager
