@@ -1,10 +1,12 @@
 """The simulation gives what queueing theory knows, and is held against the real run that is kept."""
 
+import json
 import math
 import random
 
 import pytest
 
+from benchmarks.scaling import plan
 from benchmarks.scaling.simulation import Scaling, Shape, replayed, scaled
 
 
@@ -55,3 +57,10 @@ def test_the_autoscaler_adds_what_is_needed_and_takes_it_away() -> None:
     assert rise.refused > 0  # until the first new ones were there
     assert rise.quantile_s(0.95, after_s=600) < 0.3
     assert math.isnan(rise.quantile_s(0.5, after_s=1e9))
+
+
+def test_the_simulation_is_as_near_to_the_real_run_of_one_core_as_the_documentation_says() -> None:
+    kept = plan.RESULTS / "2026-11-25-two-replicas.json"
+    found = {check.share: check.error for check in plan.checks(json.loads(kept.read_text(encoding="utf-8")))}
+    assert {0.3, 0.5, 0.7} <= set(found)
+    assert max(abs(error) for share, error in found.items() if share <= 0.7) <= 0.2, found  # of p95

@@ -23,6 +23,8 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "coll
 NETWORKS = ("locator", "segmenter")
 MOST_DEVICES = 1024
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
+# machine code is made and never run, so LLVM need not make it good; sharding and memory were decided before
+QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 OPERATION = re.compile(r"^\s*(?:ROOT )?%?\S+ = (.*?) (" + "|".join(COLLECTIVES) + r")(?:-start)?\(", re.MULTILINE)
 SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 MIB = 2**20
@@ -66,11 +68,12 @@ def scaled(
     if not set(networks) <= set(NETWORKS):
         raise InvalidConfiguration(f"network: must be {' or '.join(NETWORKS)}")
     read_preset(preset)
+    given = os.environ.get("XLA_FLAGS", "")
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={max(devices)}",
+        "XLA_FLAGS": f"{QUICKLY} {given} --xla_force_host_platform_device_count={max(devices)}",
     }
     command = [sys.executable, "-m", "training.scale", preset, str(per_device), ",".join(networks), *map(str, devices)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -23,6 +23,7 @@ PRICES = Path(__file__).with_name("prices.csv")
 POD_CORES, POD_PARALLEL, POD_QUEUE, POD_GIB = 2, 3, 32, 2.0  # as docker/kubernetes/deployment.yaml has it
 BUSY = 0.6  # share of its cores that a replica is planned to use
 SIZES = (10, 1_000, 100_000)  # photographs per minute
+STEADY_PART, DOUBLING_PART = 24, 8  # replicas that are simulated at most; of more a part, with its share of the load
 ARCHIVE = 100_000_000  # photographs
 ARCHIVE_CORES = (100, 1_000)
 COLD_STARTS_S = (5.0, 15.0, 90.0)  # a container on a node that has the image; an image to be pulled; a new node first
@@ -79,7 +80,7 @@ def steady(per_minute: int, costs: list[float], shared: float) -> tuple[int, Out
     """The replicas that are planned, and what clients see of them; of very many a part, the rest being the same."""
     per_s, cost_s = per_minute / 60, statistics.fmean(costs)
     replicas = replicas_for(per_s, cost_s)
-    part = min(replicas, 24)
+    part = min(replicas, STEADY_PART)
     rate = per_s * part / replicas
     shape = Shape(POD_CORES, POD_PARALLEL, POD_QUEUE, shared)
     rules = Scaling(least=part, most=part)
@@ -91,7 +92,7 @@ def doubling(per_minute: int, costs: list[float], shared: float, cold_start_s: f
     """More than twice the load at once, on what was planned, with the autoscaler's help; of very many a part."""
     per_s, cost_s = per_minute / 60, statistics.fmean(costs)
     replicas = replicas_for(per_s, cost_s)
-    part = min(replicas, 8)
+    part = min(replicas, DOUBLING_PART)
     rate = per_s * part / replicas
     rules = Scaling(least=part, most=4 * part, cold_start_s=cold_start_s)
     shape = Shape(POD_CORES, POD_PARALLEL, POD_QUEUE, shared)
@@ -132,7 +133,8 @@ def report(real: dict[str, Any]) -> str:
         "",
         "## Steady load",
         "",
-        f"Replicas of {POD_CORES} cores, planned to be busy for {BUSY:.0%}; the better of two by lot.",
+        f"Replicas of {POD_CORES} cores, planned to be busy for {BUSY:.0%}; the better of two by lot. Of more than"
+        f" {STEADY_PART} that many are simulated, with their share of the photographs.",
         "",
         "| photographs per minute | replicas | cores | p50 ms | p95 ms | p99 ms | refused | photographs in, GB per hour"
         " | USD per month | USD per million |",
@@ -157,7 +159,9 @@ def report(real: dict[str, Any]) -> str:
         "",
         "## More than twice the load, from one moment to the next",
         "",
-        "The autoscaler of `docker/kubernetes/`, from the steady load's replicas; after a minute 2.2 times the load.",
+        "The rules of the autoscaler of `docker/kubernetes/`, from the steady load's replicas; after a minute 2.2 times"
+        " the load. It may have up to four times the replicas that it begins with, whatever `maxReplicas` says. Of more"
+        f" than {DOUBLING_PART} replicas that many are simulated, with their share, and what comes of it is scaled up.",
         "",
         "| photographs per minute, before | a new replica answers after | refused | p95 ms, minutes 2 and 3"
         " | p95 ms, minute 5 | replicas, before → after |",
@@ -182,6 +186,7 @@ def report(real: dict[str, Any]) -> str:
         "",
         f"## An archive of {ARCHIVE:,} photographs",
         "",
+        "Arithmetic from what the service needs for one photograph. "
         f"{gigabytes / 1000:,.0f} TB in; {work_s / 3600:,.0f} core hours. Days: "
         + ", ".join(f"{work_s / cores / 86400:,.1f} on {cores:,} cores" for cores in ARCHIVE_CORES)
         + f". To be read by {ARCHIVE_CORES[-1]:,} cores: {ARCHIVE_CORES[-1] / cost_s * mib / 1024 * 8:,.0f} Gbit/s.",

@@ -16,6 +16,7 @@ from service.archive.pinned import Pinned
 from service.archive.places import Found
 from service.worker import FILE_ERRORS
 
+NAMESPACE = "cupdisc_networks"  # of what Beam measures here; our own counters have another one
 SMALLEST_BATCH, LARGEST_BATCH = 1, 4  # photographs; Beam measures within these, more cost more (benchmarks/results)
 
 
@@ -67,7 +68,7 @@ class DiscCupHandler(ModelHandler[Taken, PredictionResult, Segmenter]):
         return {"min_batch_size": SMALLEST_BATCH, "max_batch_size": LARGEST_BATCH}
 
     def get_metrics_namespace(self) -> str:
-        return "cupdisc"
+        return NAMESPACE
 
     def get_num_bytes(self, batch: Sequence[Taken]) -> int:
         return sum(len(taken.data) for taken in batch)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model.bucket import SCHEME
 from model.errors import InvalidConfiguration
-from service.archive.places import CannotBeRead, Found, fetch, look
+from service.archive.places import CannotBeRead, Found, fetch, look, named
 
 COLUMN = "file"
 LARGEST_BYTES = 2**30  # of one list; a longer one is split into several
@@ -34,7 +34,7 @@ def listed(location: str) -> Iterator[Found]:
         name = (row[COLUMN] or "").strip()
         if not name:
             raise InvalidConfiguration(f"{location}, line {reader.line_num}: no file is named")
-        yield Found(_absolute(name, whole), 0, "")
+        yield named(_absolute(name, whole))
 
 
 def _absolute(name: str, listing: str) -> str:

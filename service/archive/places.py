@@ -1,5 +1,7 @@
 """Photographs where they lie and a folder where results go: on disk, or in a bucket. One interface for both."""
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ class Found:
     """A photograph before anybody looked into it.
 
     `revision` is another one for each content that lay there: an object's generation, a file's size and time of its
-    last change. Empty where nobody asked: a list names photographs and nothing is asked about each of them.
+    last change. Empty where nobody asked: a list names objects, and storage is not asked about each of them.
     """
 
     name: str
@@ -58,6 +60,14 @@ def look(name: str) -> Found:
         return _state(name, Path(name).stat())
     except OSError as error:
         raise CannotBeRead(f"{name}: {error.strerror}") from error
+
+
+def named(name: str) -> Found:
+    """A photograph of which the name is known, with size and revision where they are to be had for nothing: on disk."""
+    if not name.startswith(SCHEME):
+        with contextlib.suppress(OSError):  # whoever reads it will say what is wrong
+            return _state(name, Path(name).stat())
+    return Found(name, 0, "")
 
 
 def fetch(found: Found, at_most: int) -> bytes:
@@ -133,7 +143,8 @@ class _DiskFolder:
 
     def write(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> None:
         target = self._place / name
-        unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+        digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]  # the name itself may leave no room
+        unfinished = target.with_name(f".{digest}.{os.getpid()}")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
@@ -203,11 +214,7 @@ def _on_disk(pattern: Pattern) -> Iterator[Found]:
 
     for at, _, files in os.walk(pattern.beginning, onerror=stop):
         for name in files:
-            path = f"{at.removesuffix('/')}/{name}"
-            try:
-                yield _state(path, Path(path).stat())
-            except OSError:
-                yield Found(path, 0, "")  # whoever reads it will say what is wrong
+            yield named(f"{at.removesuffix('/')}/{name}")
 
 
 def _state(name: str, state: os.stat_result) -> Found:

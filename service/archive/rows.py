@@ -11,7 +11,7 @@ Row = dict[str, str]  # by column; what is unknown is missing
 
 MORE: dict[str, tuple[type, str]] = {
     "detail": (str, "What was wrong with the file, in words that may change."),
-    "revision": (str, "Which content: an object's generation, or a file's size and time of change. Empty with a list."),
+    "revision": (str, "Which content: an object's generation, or a file's size and time of change."),
     "bytes": (int, "Of the file."),
     "digest": (str, "SHA-256 of the file: the same one twice is the same photograph under two names."),
     "engine": (str, "What executed the networks."),
@@ -26,6 +26,8 @@ MORE: dict[str, tuple[type, str]] = {
 COLUMNS = {**table.COLUMNS, **MORE}
 ANSWERED = tuple(name for name in COLUMNS if name not in ("error", "detail"))
 NOT_ANSWERED = ("file", "error", "detail", "revision", "bytes", "digest", "version", "sha256", "answered")
+# errors that lie in a file's content: to try again is in vain. Others pass, or end with a higher limit or more memory
+LASTING = {"empty_photograph", "too_few_pixels", "unsupported_format", "unreadable_photograph", "invalid_photograph"}
 
 
 def key(name: str) -> str:
@@ -72,6 +74,18 @@ def newest(rows: Iterable[Row]) -> list[Row]:
         if known is None or row["answered"] >= known["answered"]:
             kept[row["file"]] = row
     return [kept[name] for name in sorted(kept)]
+
+
+def still_true(revision: str, error: str, now: str) -> bool:
+    """Whether a row of an earlier run need not be made anew.
+
+    Args:
+        revision: of the photograph when the row was made; "" if it was not known.
+        error: the row's, or "".
+        now: the photograph's revision today; "" if it is not known.
+    """
+    same = not now or not revision or revision == now
+    return same and (not error or error in LASTING)
 
 
 def _value(text: str | None, kind: type) -> Any:

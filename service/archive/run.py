@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,26 +80,28 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
         Stopped: on the way; the same command goes on.
         VersionError, StorageError, CannotBeRead, CannotWrite: before anything was done.
     """
-    runners.check(wish.runner, wish.options)
+    runner = runners.checked(wish.runner, wish.options)
     limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     wanted = _wanted(wish)
-    pinned = Pinned.of(settings, runners.threads(wish.runner, wish.workers))
+    pinned = Pinned.of(settings, runners.threads(runner, wish.workers))
     at, own = folder(wish.out), uuid.uuid4().hex[:12]
     with turn.alone(wish.out, own):
-        shards = _prepared(at, wish, pinned)
-        if find_spec("apache_beam") is None:
-            raise InvalidConfiguration("this needs Apache Beam: `make bulk`, or pip install 'cupdisc[bulk]' by itself")
+        made_with = _agreed(at, wish, pinned)
+        beam_pipeline = runners.pipeline(runner, wish.workers, wish.options)
 
         from service.archive.pipeline import Work, build
 
+        if wish.overwrite:
+            _delete(at, _ours(at))
+        if at.read(MADE_WITH) is None:
+            at.write(MADE_WITH, json.dumps(made_with, indent=1).encode(), "application/json")
         at.delete(SUCCESS)
         known = [
             name for place in (RESULTS, DEAD, SEGMENTS) for name in at.names(f"{place}/") if name.endswith(".parquet")
         ]
         decoding = (settings.decode_memory_bytes, settings.decode_timeout_s)
-        work = Work(wanted, known, _absolute(wish.out), own, pinned, limits, *decoding, wish.masks, shards)
+        work = Work(wanted, known, _absolute(wish.out), own, pinned, limits, *decoding, wish.masks, made_with["shards"])
         began = time.monotonic()
-        beam_pipeline = runners.pipeline(wish.runner, wish.workers, wish.options)
         build(beam_pipeline, work)
         try:
             with _watched(at, f"{SEGMENTS}/{own}", wish.out, progress):
@@ -110,8 +111,9 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
             raise Stopped(runners.cause(error)) from error
         if state not in (None, "DONE"):
             raise Stopped(f"the runner says {state}")
-        counters = _counters(result)
-        outcome = Outcome(_summarised(at, work, counters, time.monotonic() - began), counters, time.monotonic() - began)
+        counters, seconds = _counters(result), time.monotonic() - began
+        outcome = Outcome(_summarised(at, work, counters, seconds), counters, seconds)
+        _measured(at, outcome, _distributions(result))
         at.write(SUCCESS, b"", "text/plain")
         _delete(at, [*(name for name in known if name.startswith(SEGMENTS)), *at.names(f"{SEGMENTS}/{own}")])
     return outcome
@@ -133,18 +135,15 @@ def _wanted(wish: Wish) -> list[Pattern | str]:
     return wanted
 
 
-def _prepared(at: Folder, wish: Wish, pinned: Pinned) -> int:
-    """Whether results may go there; how many shards they have."""
-    there = at.read(MADE_WITH)
-    if wish.overwrite:
-        _delete(at, [MADE_WITH, SUCCESS, *(name for place in OURS for name in at.names(f"{place}/"))])
-        there = None
+def _agreed(at: Folder, wish: Wish, pinned: Pinned) -> dict[str, Any]:
+    """What all rows will have in common, where results may go there. Nothing is written or removed yet."""
+    there = None if wish.overwrite else at.read(MADE_WITH)
     if there is None:
-        foreign = [name for name in at.names() if not name.startswith(f"{UNFINISHED}/")]
+        ours = set(_ours(at)) if wish.overwrite else set()
+        foreign = [name for name in at.names() if name not in ours and not name.startswith(f"{UNFINISHED}/")]
         if foreign:
             raise InvalidConfiguration(f"{wish.out} is not empty and holds no results of ours: {foreign[0]} …")
     before = json.loads(there) if there is not None else {}
-    shards: int = wish.shards or before.get("shards", SHARDS)
     now = {
         "format": 1,
         "version": pinned.version,
@@ -152,7 +151,7 @@ def _prepared(at: Folder, wish: Wish, pinned: Pinned) -> int:
         "engine": pinned.engine,
         "precision": pinned.precision,
         "masks": wish.masks,
-        "shards": shards,
+        "shards": wish.shards or before.get("shards", SHARDS),
     }
     differing = [f"{name} {before.get(name)}, now {value}" for name, value in now.items() if before.get(name) != value]
     if before and differing:
@@ -160,9 +159,11 @@ def _prepared(at: Folder, wish: Wish, pinned: Pinned) -> int:
             f"{wish.out} holds results made with {'; '.join(differing)}: "
             "go on with the same options, take another folder, or begin anew with --overwrite"
         )
-    if not before:
-        at.write(MADE_WITH, json.dumps(now, indent=1).encode(), "application/json")
-    return shards
+    return now
+
+
+def _ours(at: Folder) -> list[str]:
+    return [MADE_WITH, SUCCESS, *(name for place in OURS for name in at.names(f"{place}/"))]
 
 
 def _delete(at: Folder, names: Sequence[str]) -> None:
@@ -194,9 +195,17 @@ def _summarised(at: Folder, work: Any, counters: dict[str, int], seconds: float)
         at.write(f"{SUMMARY}/{name}.png", content, "image/png")
     page = plots.page(total, folders, told["more_folders"], facts)
     at.write(f"{SUMMARY}/summary.md", page.encode(), "text/markdown")
-    metrics = json.dumps({"counters": counters, "seconds": round(seconds, 2)}, indent=1, sort_keys=True)
-    at.write(f"{SUMMARY}/metrics.json", metrics.encode(), "application/json")
     return total
+
+
+def _measured(at: Folder, outcome: Outcome, distributions: dict[str, dict[str, float]]) -> None:
+    told = {
+        "counters": outcome.counters,
+        "distributions": distributions,
+        "seconds": round(outcome.seconds, 2),
+        "photographs_per_s": round(outcome.answered / outcome.seconds, 3),
+    }
+    at.write(f"{SUMMARY}/metrics.json", json.dumps(told, indent=1, sort_keys=True).encode(), "application/json")
 
 
 def _counters(result: Any) -> dict[str, int]:
@@ -206,6 +215,15 @@ def _counters(result: Any) -> dict[str, int]:
         if each.key.metric.namespace == "cupdisc":
             found[each.key.metric.name] += each.result or 0
     return dict(found)
+
+
+def _distributions(result: Any) -> dict[str, dict[str, float]]:
+    """What Beam's distributions of this run say, of our steps and of the networks."""
+    return {
+        each.key.metric.name: {name: getattr(each.result, name) for name in ("count", "min", "mean", "max", "sum")}
+        for each in result.metrics().query()["distributions"]
+        if each.key.metric.namespace.startswith("cupdisc") and each.result and each.result.count
+    }
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from model.engines import usable_cores
@@ -15,36 +16,45 @@ PRISM = "PrismRunner"
 ERROR = re.compile(r"(?:^|[\s'\"])(?:[a-z_]\w*\.)+([A-Z]\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
-def check(runner: str, options: Sequence[str]) -> None:
-    """Whether this runner can be taken.
+def checked(runner: str, options: Sequence[str]) -> str:
+    """This runner's name, in our spelling where it matters to us. Beam takes any case, and leaves out "Runner".
 
     Raises:
-        InvalidConfiguration: it would fetch a program from somewhere, or Beam does not know such an option.
+        InvalidConfiguration: it would fetch a program from somewhere, or an option is written wrongly.
     """
-    if runner == "DirectRunner":
+    plain = runner.rpartition(".")[2].lower().removesuffix("runner")
+    if plain in ("direct", "switchingdirect"):
         raise InvalidConfiguration(
-            f"--runner DirectRunner is Prism in this version of Beam, a program that it downloads: "
+            f"--runner {runner} is Prism in this version of Beam, a program that it downloads: "
             f"take {LOCAL}, or {PRISM} with --prism_location"
         )
-    if runner == PRISM and not any(option.startswith("--prism_location=") for option in options):
-        raise InvalidConfiguration(f"{PRISM} is a program that Beam would download: name yours, -- --prism_location=…")
+    if plain == "prism" and not any(re.match("--prism_location=.", option) for option in options):
+        raise InvalidConfiguration(f"{runner} is a program that Beam would download: name yours, -- --prism_location=…")
     wrong = [option for option in options if not option.startswith("--")]
     if wrong:
         raise InvalidConfiguration(f"Beam's options are written --name=value, not {' '.join(wrong)}")
+    return {"fnapi": LOCAL, "prism": PRISM}.get(plain, runner)
 
 
 def pipeline(runner: str, workers: int, options: Sequence[str]) -> Any:
-    """An empty Beam pipeline for a runner that passed `check`."""
+    """An empty Beam pipeline for a runner as `checked` gives it.
+
+    Raises:
+        InvalidConfiguration: Beam is not installed, knows no such runner, lacks what it needs, or takes no such option.
+    """
+    if find_spec("apache_beam") is None:
+        raise InvalidConfiguration("this needs Apache Beam: `make bulk`, or pip install 'cupdisc[bulk]' by itself")
     logging.disable(logging.ERROR)  # what is of interest is in the metrics, the dead letters and `cause`
     import apache_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    kind: Any = runner
     given = ["--no_pipeline_type_check", *options]
     if runner == LOCAL:
-        kind = _local(workers)
         given.append(f"--direct_num_workers={workers}")
-    return apache_beam.Pipeline(kind, options=PipelineOptions(given))
+    try:
+        return apache_beam.Pipeline(_local(workers) if runner == LOCAL else runner, options=PipelineOptions(given))
+    except Exception as error:  # whatever the runner's module raises as it is imported
+        raise InvalidConfiguration(f"--runner {runner}: {cause(error)}") from error
 
 
 def _local(workers: int) -> Any:

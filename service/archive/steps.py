@@ -20,7 +20,7 @@ from model.masks import Label
 from service import rendering, table
 from service.archive import lists, places, rows
 from service.archive.handler import Answered, Taken
-from service.archive.layout import DEAD, MASKS, RESULTS, SEGMENTS, SUMMARY
+from service.archive.layout import DEAD, MASKS, RESULTS, SEGMENTS, SUMMARY, pictures_name
 from service.archive.patterns import Pattern
 from service.archive.pinned import Pinned
 from service.archive.places import Found
@@ -34,11 +34,6 @@ FAILED = "failed"  # the tag of what could not be used
 FIRST_KEPT_S, KEPT_EVERY_S = 1.0, 60.0  # of work that a kill can cost each worker, doubling from first to last
 ROWS_KEPT_TOGETHER = 10_000  # at most, however fast they come
 FOLDERS_TOLD = 200  # in the summary, the largest ones
-# what a file does not lose by being tried again
-LASTING = {
-    *("empty_photograph", "too_many_bytes", "too_many_pixels", "too_few_pixels", "unsupported_format"),
-    *("unreadable_photograph", "photograph_too_costly", "invalid_photograph"),
-}
 
 
 class Listed(beam.DoFn):
@@ -77,15 +72,10 @@ class Missing(beam.DoFn):
         if len(found) > 1:
             Metrics.counter(NAMESPACE, "named_again").inc(len(found) - 1)
         photograph = max(found, key=lambda one: one.revision)  # a listing knows more than a list
-        if any(_still_true(revision, error, photograph) for revision, error in both["done"]):
+        if any(rows.still_true(revision, error, photograph.revision) for revision, error in both["done"]):
             Metrics.counter(NAMESPACE, "done_before").inc()
             return
         yield photograph
-
-
-def _still_true(revision: str, error: str, photograph: Found) -> bool:
-    same = not photograph.revision or not revision or revision == photograph.revision
-    return same and (not error or error in LASTING)
 
 
 class Read(beam.DoFn):
@@ -107,6 +97,8 @@ class Read(beam.DoFn):
         data, digest = b"", ""
         try:
             began = time.perf_counter()
+            if not element.revision:
+                element = places.look(element.name)
             data = places.fetch(element, self._limits.max_bytes)
             read = time.perf_counter()
             digest = hashlib.sha256(data).hexdigest()
@@ -150,7 +142,7 @@ class Measured(beam.DoFn):
         }
         row = {column: value for column, value in row.items() if column in rows.COLUMNS}
         if self._masks:
-            row["output"] = f"{MASKS}/{pictures_name(taken.found.name)}"
+            row["output"] = f"{MASKS}/{pictures_name(name)}"
             folder, shown = places.folder(self._out), found.shown
             if found.disc:
                 disc = rendering.mask_png(shown.having(np.greater_equal(shown.values, Label.RIM)))
@@ -262,11 +254,6 @@ class Summed(beam.DoFn):
 def shard_of(row: Row, shards: int) -> int:
     """The same one in every run and on every machine."""
     return int.from_bytes(hashlib.sha256(row["file"].encode()).digest()[:8], "big") % shards
-
-
-def pictures_name(name: str) -> str:
-    """Where a photograph's masks go: its whole name, so that no two photographs share one."""
-    return rows.key(name).removeprefix("gs://").lstrip("/")
 
 
 def _dead(found: Found, error: Exception, pinned: Pinned, size: int, digest: str) -> Row:

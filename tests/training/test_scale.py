@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from model.errors import InvalidConfiguration
-from tests.training.tiny import PRESET, QUICKLY_COMPILED
+from tests.training.tiny import PRESET
+from training.cli import app
 from training.scale import MIB, ScaledStep, collectives_of, scaled
 
 PROGRAM = """
@@ -25,11 +27,8 @@ def test_a_ring_sends_nearly_twice_what_is_summed():
     assert step.sent == 1400
 
 
-def test_every_device_keeps_its_share_of_the_batch_and_the_gradients_are_summed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_every_device_keeps_its_share_of_the_batch_and_the_gradients_are_summed(tmp_path: Path):
     pytest.importorskip("jax")
-    monkeypatch.setenv("XLA_FLAGS", QUICKLY_COMPILED)
     preset = tmp_path / "tiny.toml"
     preset.write_text(PRESET.format(steps=3), encoding="utf-8")
     (step,) = scaled(str(preset), (8,), 2, ("segmenter",))
@@ -39,6 +38,19 @@ def test_every_device_keeps_its_share_of_the_batch_and_the_gradients_are_summed(
     assert set(step.collectives) == {"all-reduce"}
     assert step.collectives["all-reduce"][1] >= 4 * trainable(step)
     assert 4 * 4 * trainable(step) <= step.state < MIB  # a whole copy: weights, their average, two moments
+
+
+def test_the_command_tells_of_8_and_32_devices(tmp_path: Path):
+    pytest.importorskip("jax")
+    preset = tmp_path / "tiny.toml"
+    preset.write_text(PRESET.format(steps=3), encoding="utf-8")
+    words = ["scale", str(preset), "--devices", "8", "--devices", "32", "--network", "segmenter"]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, words)
+    assert result.exit_code == 0, result.output
+    header, *lines = result.output.splitlines()
+    assert header.split()[:3] == ["network", "devices", "batch"]
+    assert [line.split()[:3] for line in lines] == [["segmenter", "8", "16"], ["segmenter", "32", "64"]]
+    assert all("2 × 32 × 32 × 3" in line and "all-reduce" in line for line in lines)
 
 
 def trainable(step: ScaledStep) -> int:

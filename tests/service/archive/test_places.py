@@ -7,6 +7,7 @@ import pytest
 
 from model.errors import InvalidConfiguration, StorageDenied, TooManyBytes
 from service.archive import lists, places, turn
+from service.archive.layout import pictures_name
 from service.archive.patterns import pattern
 from service.archive.places import CannotBeRead, Found
 from service.worker import CannotWrite
@@ -83,6 +84,32 @@ def test_photographs_on_disk(tmp_path: Path):
     assert places.look(str(file)).revision != found[file].revision
 
 
+@pytest.mark.parametrize(
+    "name", ["o" * 251 + ".jpg", "ø" * 125 + ".jpg", f"{'a' * 250}/" * 3 + "1.jpg", "/".join("a" * 490)]
+)
+def test_a_disk_takes_the_masks_of_names_that_leave_no_room(name: str, tmp_path: Path):
+    names = {pictures_name(f"gs://eyes/{each}") for each in (name, f"{name[:-5]}x.jpg")}
+    assert len(names) == 2
+    for each in names:
+        places.folder(str(tmp_path / ("out" * 60))).write(f"masks/{each}.disc.png", b"mask")
+    assert sorted(file.name for file in tmp_path.rglob("*.png")) == sorted(
+        f"{Path(each).name}.disc.png" for each in names
+    )
+
+
+def test_a_file_of_a_name_as_long_as_may_be_is_written(tmp_path: Path):
+    places.folder(str(tmp_path)).write("n" * 255, b"content")
+    assert (tmp_path / ("n" * 255)).read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("name", ["gs://eyes/../../1.jpg", "gs://eyes/./1.jpg", "gs://eyes//1.jpg", "gs://eyes/../.."])
+def test_masks_stay_in_their_folder(name: str, tmp_path: Path):
+    assert pictures_name("gs://eyes/a/1.jpg") == pictures_name("/eyes/a/1.jpg") == "eyes/a/1.jpg"
+    assert pictures_name(name) != "eyes/1.jpg"
+    inside = (tmp_path / pictures_name(name)).resolve()
+    assert inside.is_relative_to(tmp_path / "eyes")
+
+
 def test_a_file_of_four_gigabytes_is_not_read(tmp_path: Path):
     large = tmp_path / "large.tiff"
     with large.open("wb") as opened:
@@ -110,7 +137,10 @@ def test_a_list_names_photographs(tmp_path: Path):
     )
     names = [one.name for one in lists.listed(str(file))]
     assert names == [f"{tmp_path}/a/1.jpg", "gs://eyes/2.jpg", "/abs/3.jpg", f"{tmp_path}/a/1.jpg"]
-    assert next(lists.listed(str(file))) == Found(f"{tmp_path}/a/1.jpg", 0, "")
+    assert next(lists.listed(str(file))) == Found(f"{tmp_path}/a/1.jpg", 0, "")  # it is not there
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jpg").write_bytes(b"content")
+    assert next(lists.listed(str(file))) == places.look(f"{tmp_path}/a/1.jpg")  # so that a change is seen
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import io
 import pytest
 from pyarrow import parquet
 
-from model.errors import InvalidConfiguration
+from model.errors import InvalidConfiguration, PhotographError
 from service.archive import plots, rows
 from service.archive.tally import DISTANCE_BINS, RATIO_BINS, Tally, folder_of
 
@@ -37,6 +37,29 @@ def test_what_is_no_table_is_told():
 def test_a_photograph_has_one_row_the_newest():
     later = FINE | {"answered": "2026-11-25T10:00:00.001", "vertical_ratio": "0.6"}
     assert rows.newest([DULL, later, FINE]) == [later, DULL]
+
+
+@pytest.mark.parametrize(
+    ("revision", "error", "now", "still"),
+    [
+        ("1", "", "1", True),
+        ("1", "", "2", False),  # another content lies there
+        ("", "", "2", True),
+        ("1", "", "", True),
+        ("1", "unreadable_photograph", "1", True),
+        ("1", "unreadable_photograph", "2", False),
+        ("1", "storage_denied", "1", False),
+        ("1", "too_many_bytes", "1", False),  # the limit may have been raised
+        ("1", "too_many_pixels", "1", False),
+        ("1", "photograph_too_costly", "1", False),  # or this machine may have more memory, or less to do
+    ],
+)
+def test_a_row_need_not_be_made_anew(revision: str, error: str, now: str, still: bool):
+    assert rows.still_true(revision, error, now) is still
+
+
+def test_errors_that_last_are_those_of_photographs():
+    assert {kind.code for kind in (PhotographError, *PhotographError.__subclasses__())} >= rows.LASTING
 
 
 def test_a_tally_counts_each_row_once():

@@ -9,12 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from model.errors import CorruptVersion, VersionNotFound
+from service.archive import runners
 from service.archive.pinned import Pinned
-from service.archive.runners import cause
 from service.cli import app
 from service.settings import Settings
 from tests.service.conftest import EYE
 from tests.storage import Fault, FaultyProxy, Objects
+
+DIRECT = ("DirectRunner", "direct", "directrunner", "SwitchingDirectRunner", "apache_beam.runners.DirectRunner")
 
 
 @pytest.fixture
@@ -73,8 +75,12 @@ def test_results_that_were_made_otherwise(eyes: Path, tmp_path: Path, published:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--runner", "DirectRunner"], "is Prism in this version"),
-        (["--runner", "PrismRunner"], "--prism_location"),
+        *((["--runner", name], "is Prism in this version") for name in DIRECT),
+        *(
+            (["--runner", name], "a program that Beam would download")
+            for name in ("PrismRunner", "prism", "PRISMRUNNER")
+        ),
+        (["--runner", "PrismRunner", "--", "--prism_location="], "a program that Beam would download"),
         (["--", "--region=x", "europe"], "not europe"),
     ],
 )
@@ -82,6 +88,20 @@ def test_runners_that_would_fetch_a_program_and_options_that_are_none(
     eyes: Path, tmp_path: Path, options: list[str], told: str
 ):
     assert told in refusal(eyes, tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "taken"),
+    [
+        ("FnApiRunner", [], "FnApiRunner"),
+        ("fnapi", [], "FnApiRunner"),
+        ("prism", ["--prism_location=/opt/prism"], "PrismRunner"),
+        ("FlinkRunner", ["--flink_master=flink:8081"], "FlinkRunner"),
+    ],
+)
+def test_runners_that_are_let_through(given: str, options: list[str], taken: str):
+    assert runners.checked(given, options) == taken
 
 
 def test_a_version_that_is_not_there(eyes: Path, tmp_path: Path, published: Path):
@@ -104,7 +124,7 @@ def test_what_a_runner_says_is_told_in_a_line():
         'RuntimeError: Traceback (most recent call last):\n  File "steps.py", line 1, in process\n'
         "model.errors.StorageUnavailable: gs://eyes/1.jpg: too slow [while running 'ParDo(Read)-ptransform-1']\n"
     )
-    assert cause(RuntimeError(traceback)) == "gs://eyes/1.jpg: too slow (storage_unavailable)"
-    assert cause(VersionNotFound("no version 1")) == "no version 1"
-    assert cause(ValueError("first\nlast\n")) == "last"
-    assert "killed" in cause(RuntimeError("Channel closed prematurely."))
+    assert runners.cause(RuntimeError(traceback)) == "gs://eyes/1.jpg: too slow (storage_unavailable)"
+    assert runners.cause(VersionNotFound("no version 1")) == "no version 1"
+    assert runners.cause(ValueError("first\nlast\n")) == "last"
+    assert "killed" in runners.cause(RuntimeError("Channel closed prematurely."))
