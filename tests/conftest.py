@@ -1,6 +1,7 @@
 """Versions that really run: two tiny U-Nets with random weights, and two that were trained on drawn photographs."""
 
 import dataclasses
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,11 @@ from tests.versions import manifest
 
 if TYPE_CHECKING:
     from training.run import Trained
+
+
+# a shell that runs the tests in the background lets them, and all that they start, ignore Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

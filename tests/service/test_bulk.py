@@ -284,7 +284,7 @@ def test_ctrl_c_says_how_to_go_on(eyes: Path, published: Path, tmp_path: Path) -
     workers = children(process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert "the same command goes on" in err
     deadline = time.monotonic() + 60  # a worker sees that nobody listens any more once it has its turn on the core
     while [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
