@@ -215,8 +215,8 @@ def test_keys_limits_and_queue_are_those_of_the_api(start: Callable[..., TestCli
 def test_a_full_queue_is_told_before_the_body_is_read(start: Callable[..., TestClient]) -> None:
     client = start(max_queue_length=1)
     queue = client.app.state.queue  # type: ignore[attr-defined]
-    queue._waiting = 1
+    free, queue._free, queue._waiting = queue._free, 0, 1  # every worker at work, and as many waiting as may
     answer = client.post(INFER, json=photographs(EYE))
-    queue._waiting = 0
+    queue._free, queue._waiting = free, 0
     assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
     assert "Retry-After" in answer.headers

@@ -244,3 +244,20 @@ def test_what_a_job_raises_is_raised_and_the_worker_goes_on() -> None:
         line.close()
 
     run(test)
+
+
+def test_heavy_ones_that_wait_do_not_keep_a_light_one_from_a_free_worker() -> None:
+    async def test() -> None:
+        work, line = Worker(), queue(workers=2, most_waiting=1)
+        heavy = [asyncio.create_task(line.run(work.job(name), "a", stays, heavy=True)) for name in ("one", "two")]
+        await until(lambda: work.begun == ["one"] and line._waiting == 1)
+        with pytest.raises(Overloaded):
+            await line.run(work.job("three"), "b", stays, heavy=True)
+        line.check_room()  # there is a worker that heavy ones do not get
+        assert await line.run(work.job("light", gated=False), "b", stays) == "light"
+        for name in ("one", "two"):
+            work.gates[name].set()
+        assert await asyncio.gather(*heavy) == ["one", "two"]
+        line.close()
+
+    run(test)
