@@ -131,7 +131,7 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
 
 
 def centre_of(mask: np.ndarray) -> tuple[float, float, int]:
-    """Centre x, y of a (H, W) bool mask's pixels, and how many they are; the centre is that of nothing where 0.
+    """Centre x, y of a (H, W) bool mask's pixels, and how many they are; 0, 0 and 0 where there are none.
 
     Sums along the axes are several times cheaper than OpenCV's moments.
     """

@@ -81,6 +81,14 @@ def full_disk(service: Running) -> Iterator[None]:
         resource.prlimit(process, kind, before)
 
 
+def serves_the_package_until_storage_is_back(service: Running, proxy: FaultyProxy) -> None:
+    assert service.segment(EXAMPLE.read_bytes())["version"]["version"] not in (NOW, NEXT)
+    assert is_degraded(service, "storage_unavailable")
+    proxy.set()
+    service.wait(lambda: service.health == {"status": "ok"})
+    assert answers_by(service) == NOW
+
+
 @pytest.mark.timeout(900)
 def test_the_service_outlives_its_storage(
     cloud: CloudRegistry, objects: Objects, proxy: FaultyProxy, blind: Path, tmp_path: Path
@@ -90,11 +98,7 @@ def test_the_service_outlives_its_storage(
     proxy.set(Fault("", "down"))
     with running(tmp_path, **settings(cloud, tmp_path)) as service:
         # away at start, and nothing was ever downloaded: the version in the package serves
-        assert service.segment(EXAMPLE.read_bytes())["version"]["version"] not in (NOW, NEXT)
-        assert is_degraded(service, "storage_unavailable")
-        proxy.set()
-        service.wait(lambda: service.health == {"status": "ok"})
-        assert answers_by(service) == NOW
+        serves_the_package_until_storage_is_back(service, proxy)
 
         # down, slow and failing later: what serves goes on serving
         for fault in (Fault("", "down"), Fault("", "slow", 3.0), Fault("", "status", 500), Fault("", "status", 403)):
@@ -174,11 +178,7 @@ def test_storage_that_ails_at_start_keeps_nobody_waiting(
 ) -> None:
     proxy.set(fault)
     with running(tmp_path, **settings(cloud, tmp_path)) as service:
-        assert service.segment(EXAMPLE.read_bytes())["version"]["version"] not in (NOW, NEXT)
-        assert is_degraded(service, "storage_unavailable")
-        proxy.set()
-        service.wait(lambda: service.health == {"status": "ok"})
-        assert answers_by(service) == NOW
+        serves_the_package_until_storage_is_back(service, proxy)
 
 
 @pytest.mark.timeout(300)
