@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -113,6 +114,15 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_no_answer_waits_for_the_client_to_acknowledge_its_head(tmp_path: Path) -> None:
+    with supervisor.ReplicaConfig(Settings(), "127.0.0.1", 0, 2, tmp_path).bind_socket() as listening:
+        listening.listen()
+        with socket.create_connection(listening.getsockname()):
+            connection, _ = listening.accept()
+            with connection:
+                assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_where_nothing_can_be_served_it_ends_and_says_why(tmp_path: Path) -> None:
