@@ -79,13 +79,24 @@ def load(
     return _TensorFlowEngine(saved_model, precision, threads)
 
 
-def load_each(saved_models: Sequence[Path], engine: str = "auto", *arguments: Any) -> list[Engine]:
+def load_each(
+    saved_models: Sequence[Path],
+    engine: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    streams: int = 1,
+    compiled: Path | None = None,
+) -> list[Engine]:
     """Several networks as `load` gives them; OpenVINO makes them ready beside each other, in half the time."""
     others = 0 if engine == "tensorflow" or not is_installed("openvino") else len(saved_models) - 1
     if others:
         import_openvino()  # which two threads must not do at the same time
+
+    def loaded(saved_model: Path) -> Engine:
+        return load(saved_model, engine, precision, threads, streams, compiled)
+
     with ThreadPoolExecutor(1 + others) as pool:
-        return list(pool.map(lambda saved_model: load(saved_model, engine, *arguments), saved_models))
+        return list(pool.map(loaded, saved_models))
 
 
 def for_many(engine: Engine, calls: int) -> Engine | None:

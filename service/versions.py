@@ -1,56 +1,40 @@
-"""Which versions are live: verified, probed and loaded beside the old one, then swapped in between two requests."""
+"""Which versions are live: the registry's aliases are followed, and who answers is swapped between two requests."""
 
 import contextlib
 import logging
 import os
 import random
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from model import names, signature
-from model.artefact import MANIFEST, Artefact
+from model import names
+from model.artefact import Artefact
 from model.bucket import Patience
 from model.cloud_registry import CloudRegistry
 from model.errors import (
     CorruptVersion,
     CupDiscError,
     EngineUnavailable,
-    IncompleteVersion,
     InvalidConfiguration,
-    NoRoom,
     NoVersionLive,
     StorageError,
     StorageUnavailable,
     VersionError,
     VersionNotFound,
 )
-from model.local_registry import LocalRegistry
-from model.registry import BUNDLED, Registry, open_registry
+from model.registry import Registry, open_registry
 from model.segmenter import Segmenter
+from service.loading import PASSING, LoadedVersions
 from service.observability import Metrics
-from service.probe import probe
 from service.replicas import State
 from service.settings import Settings
+from service.version_events import Event, History
 
 Role = Literal["production", "candidate"]
-EVENTS_KEPT = 50
-PASSING = (StorageError, NoRoom, IncompleteVersion, VersionNotFound)  # may be otherwise when looked at again
-
 logger = logging.getLogger("cupdisc")
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened to a version."""
-
-    time: str  # ISO 8601, UTC
-    event: str  # loaded, swapped, rolled_back, refused, unloaded, ended
-    version: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -83,17 +67,14 @@ class LiveVersions:
 
     def __init__(self, registry: Registry, settings: Settings, metrics: Metrics | None = None) -> None:
         self._registry, self._settings, self._metrics = registry, settings, metrics or Metrics()
-        self._changing = threading.RLock()  # held while versions are fetched, checked and loaded
-        self._good: dict[str, Artefact] = {}
-        self.refused: dict[str, str] = {}  # version: why it is not served
+        self._history = History(self._metrics)
+        self._versions = LoadedVersions(registry, settings, self._metrics, self._history)
         self.troubles: dict[str, str] = {}  # why readiness is degraded: a code, and words for the operator
-        self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
-        self._loaded: OrderedDict[str, Segmenter] = OrderedDict()  # the least recently asked for first
         self._roles = Roles()
         self._followed: dict[str, str] = {}  # alias: the version that serves for it, once it did
         self._aliases: dict[str, str] = {}  # as last read
-        self._in_place: Artefact | None = None  # of the package, while the registry's own cannot be had
-        with self._changing:
+        self._in_place: str | None = None  # the package's version, while the registry's own cannot be had
+        with self._versions.changing:
             self._start()
 
     @property
@@ -107,6 +88,16 @@ class LiveVersions:
         """The version that is tried beside it."""
         return self._roles.candidate.version if self._roles.candidate else None
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """Version: why it is not served."""
+        return self._versions.refused
+
+    @property
+    def events(self) -> deque[Event]:
+        """What happened to versions, the oldest first."""
+        return self._history.events
+
     def ready(self, name: str | None) -> Segmenter | None:
         """The version for a request, if that takes no work. Raises NoVersionLive."""
         roles = self._roles
@@ -116,7 +107,7 @@ class LiveVersions:
             share = self._settings.candidate_share
             tried = roles.candidate is not None and share > 0 and random.random() < share
             return roles.candidate if tried else roles.production
-        return self._loaded.get(self._followed.get(name, name))
+        return self._versions.ready(self._followed.get(name, name))
 
     def get(self, name: str | None = None) -> Segmenter:
         """The version for a request, fetched, checked and loaded if need be.
@@ -125,24 +116,13 @@ class LiveVersions:
             NoVersionLive, VersionNotFound; StorageError where it cannot be fetched.
         """
         if (found := self.ready(name)) is not None:
-            with contextlib.suppress(KeyError):
-                self._loaded.move_to_end(found.version)
+            self._versions.asked_for(found.version)
             return found
         assert name is not None  # noqa: S101 - otherwise it was ready
-        with self._changing:
+        with self._versions.changing:
             version = self._resolve(name)
-            segmenter = self._loaded.get(version)
-            if segmenter is None:
-                if version in self.refused:
-                    raise VersionNotFound(f"version {version} is not served here")
-                try:
-                    segmenter = self._load(version)
-                except (EngineUnavailable, InvalidConfiguration, *PASSING):
-                    raise
-                except CupDiscError as error:
-                    self._refuse(version, error)
-                    raise VersionNotFound(f"version {version} is not served here") from error
-            self._loaded.move_to_end(version)
+            segmenter = self._versions.get(version)
+            self._versions.asked_for(version)
             self._unload()
             return segmenter
 
@@ -158,25 +138,12 @@ class LiveVersions:
         Raises:
             VersionNotFound: there is none, or it is refused. StorageError: it cannot be fetched.
         """
-        version = self._resolve(name)
-        if (found := self._good.get(version)) is not None:
-            return found  # without waiting for a version that is being loaded
-        with self._changing:
-            if version not in self._good and version not in self.refused:
-                try:
-                    self._open(version)
-                except PASSING:
-                    raise
-                except CupDiscError as error:
-                    self._refuse(version, error)
-            if version not in self._good:
-                raise VersionNotFound(f"version {version} is not served here")
-            return self._good[version]
+        return self._versions.artefact(self._resolve(name))
 
     def artefacts(self) -> list[Artefact]:
         """Every good version, the newest first; of a registry on Cloud Storage those that are on this machine."""
         if isinstance(self._registry, CloudRegistry):
-            good = dict(self._good)
+            good = self._versions.good()
             return [good[version] for version in names.newest_first(good)]
         found = []
         for version in self._registry.versions():
@@ -187,7 +154,8 @@ class LiveVersions:
     def aliases(self) -> dict[str, str]:
         """The movable names of good versions, as they are served here."""
         if isinstance(self._registry, CloudRegistry):
-            known = {name: version for name, version in self._aliases.items() if version in self._good}
+            good = self._versions.good()
+            known = {name: version for name, version in self._aliases.items() if version in good}
             return {**known, **self._followed}
         known = {}
         with contextlib.suppress(CorruptVersion):
@@ -198,12 +166,12 @@ class LiveVersions:
 
     def is_loaded(self, version: str) -> bool:
         """Whether the version's networks are in memory."""
-        return version in self._loaded
+        return self._versions.ready(version) is not None
 
     def state(self, replica: str) -> State:
         """What this process runs, under its name."""
         reasons = tuple(sorted(self.troubles))
-        return State(replica, os.getpid(), self.default, self.candidate, tuple(sorted(self._loaded)), reasons)
+        return State(replica, os.getpid(), self.default, self.candidate, self._versions.in_memory(), reasons)
 
     def refresh(self, again: bool = False) -> None:
         """Look what the aliases stand for now, and serve that. Whatever goes wrong, what serves goes on serving.
@@ -211,7 +179,7 @@ class LiveVersions:
         Args:
             again: also look again at versions that were refused.
         """
-        with self._changing:
+        with self._versions.changing:
             if again:
                 self.refused.clear()
             try:
@@ -224,7 +192,7 @@ class LiveVersions:
             self._follow("candidate", self._settings.candidate)
             self._fine("storage_unavailable", CorruptVersion.code)  # only now: readiness must not say so too early
             self._unload()
-            self._tidy()
+            self._versions.tidy({*self._aliases.values(), *self._followed.values()})
 
     def _start(self) -> None:
         try:
@@ -266,15 +234,11 @@ class LiveVersions:
 
     def _serve_bundled(self) -> None:
         try:
-            self._in_place = LocalRegistry(BUNDLED).open("production")
-            if self._settings.trusted_key:
-                signature.verify(self._in_place, None, self._settings.trusted_key)
+            self._in_place = self._versions.open_bundled()
         except VersionError as error:
-            self._in_place = None
-            self._event("refused", "bundled", str(error))
+            self._history.add("refused", "bundled", str(error))
             return
-        self._good[self._in_place.manifest.version] = self._in_place
-        self._take("production", self._in_place.manifest.version, None)
+        self._take("production", self._in_place, None)
 
     def _take(self, role: Role, version: str, alias: str | None) -> str | None:
         """Let a version fill a role; or the reason why not.
@@ -285,13 +249,13 @@ class LiveVersions:
         if version in self.refused:
             return self.refused[version]
         try:
-            segmenter = self._loaded.get(version) or self._load(version)
+            segmenter = self._versions.load(version)
         except PASSING as error:
             return str(error)
         except CupDiscError as error:
             if isinstance(error, EngineUnavailable | InvalidConfiguration) and self.default is None:
                 raise
-            self._refuse(version, error)
+            self._versions.refuse(version, error)
             return str(error)
         before = self._filling(role)
         # the swap, one assignment: requests see the old roles or the new ones
@@ -304,7 +268,7 @@ class LiveVersions:
         self._metrics.live_version(version, role)
         if before is not None:
             back = names.numbers(version) < names.numbers(before.version)
-            self._event("rolled_back" if back else "swapped", version, f"{role}: {before.version} → {version}")
+            self._history.add("rolled_back" if back else "swapped", version, f"{role}: {before.version} → {version}")
         return None
 
     def _filling(self, role: Role) -> Segmenter | None:
@@ -320,7 +284,7 @@ class LiveVersions:
                 self._roles = replace(self._roles, candidate=None)
                 self._followed.pop(alias, None)
                 self._metrics.no_longer_live(role)
-                self._event("ended", serving.version, "no candidate any more")
+                self._history.add("ended", serving.version, "no candidate any more")
             return
         if wanted is None:
             self._trouble(trouble, f"there is no alias {alias}; serving {self.default}")
@@ -340,10 +304,9 @@ class LiveVersions:
 
     def _is_in_place(self, version: str) -> bool:
         """Whether the package's version serves under a name for which the registry may hold something else."""
-        if self._in_place is None or self._in_place.manifest.version != version:
+        if self._in_place != version:
             return False
-        self._good.pop(version, None)
-        self._loaded.pop(version, None)
+        self._versions.forget(version)
         return True
 
     def _resolve(self, name: str) -> str:
@@ -353,90 +316,24 @@ class LiveVersions:
             return self._registry.resolve(name)
         version = self._aliases.get(name, name)
         if not names.is_version(version):
-            raise names.not_found(name, names.newest_first(self._good))
+            raise names.not_found(name, names.newest_first(self._versions.good()))
         return version
 
-    def _load(self, version: str) -> Segmenter:
-        """Fetch, verify, load, warm up, probe.
-
-        Raises:
-            ProbeFailed, whatever else a version can be refused for, and PASSING.
-        """
-        artefact, settings = self._good.get(version), self._settings
-        if artefact is None or not (artefact.folder / MANIFEST).is_file():  # another process may have tidied copies up
-            artefact = self._open(version)
-        try:
-            segmenter = Segmenter(
-                artefact, settings.engine, settings.precision, settings.threads, compiled=settings.compiled
-            )
-            took_s = probe(segmenter, settings.slowest_probe_s) if settings.probe else 0.0
-        except CupDiscError:
-            raise
-        except Exception as error:  # an engine that cannot run it fails in ways of its own
-            raise CorruptVersion(f"version {version} cannot be run: {type(error).__name__}") from error
-        self._loaded[version] = segmenter
-        self._metrics.engine(version, segmenter.engine, segmenter.precision)
-        self._event("loaded", version, f"{segmenter.engine} {segmenter.precision}, probe {took_s * 1000:.0f} ms")
-        return segmenter
-
-    def _open(self, version: str) -> Artefact:
-        """Fetched and verified once: a version never changes."""
-        kept: Path | None
-        try:
-            found = self._registry.open(version)
-            kept = self._registry.signature(version) if self._settings.trusted_key else None
-        except StorageError:
-            if not isinstance(self._registry, CloudRegistry) or version not in self._registry.copies.versions():
-                raise
-            copies = self._registry.copies
-            found, kept = copies.open(version), copies.signature(version)
-        if self._settings.trusted_key:
-            signature.verify(found, kept, self._settings.trusted_key)
-        self._good[version] = found
-        return found
-
-    def _refuse(self, version: str, error: CupDiscError) -> None:
-        self._good.pop(version, None)
-        self.refused[version] = str(error)
-        self._event("refused", version, str(error))
-
     def _unload(self) -> None:
-        """Free what is neither in a role nor among those asked for most recently. Requests under way keep theirs."""
-        roles = {self.default, self.candidate}
-        for version in list(self._loaded):
-            if len(self._loaded) <= self._settings.max_live_versions:
-                return
-            if version not in roles and version != list(self._loaded)[-1]:
-                gone = self._loaded.pop(version)
-                self._metrics.no_engine(version, gone.engine, gone.precision)
-                self._event("unloaded", version, "others are asked for")
-
-    def _tidy(self) -> None:
-        """Remove downloaded versions that nobody needs any more; they can be fetched again."""
-        if isinstance(self._registry, CloudRegistry):
-            needed = {*self._loaded, *self._aliases.values(), *self._followed.values()}
-            with contextlib.suppress(OSError, CupDiscError):
-                for version in self._registry.copies.keep_only(needed):
-                    self._good.pop(version, None)
+        self._versions.unload({self.default, self.candidate})
 
     def _trouble(self, code: str, detail: str, version: str | None = None) -> None:
         if self.troubles.get(code) == detail:
             return
         self.troubles[code] = detail
         if version is None or version not in self.refused:
-            self._event("refused" if code.endswith("_refused") else code, version or self.default or "none", detail)
+            event = "refused" if code.endswith("_refused") else code
+            self._history.add(event, version or self.default or "none", detail)
 
     def _fine(self, *codes: str) -> None:
         for code in codes:
             if self.troubles.pop(code, None) is not None and code == "storage_unavailable":
-                self._event("storage_available", self.default or "none", "the registry can be read again")
-
-    def _event(self, event: str, version: str, detail: str) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.events.append(Event(now, event, version, detail))
-        self._metrics.version_event(event, version)
-        level = logging.INFO if event in ("loaded", "swapped", "unloaded", "storage_available") else logging.WARNING
-        logger.log(level, "version %s %s: %s", version, event, detail)
+                self._history.add("storage_available", self.default or "none", "the registry can be read again")
 
 
 class Follower:

@@ -155,8 +155,8 @@ def test_a_bad_version_is_refused_and_the_old_one_serves_on(
 
 def test_a_version_that_is_too_slow_is_refused(serve: Start, here: LocalRegistry) -> None:
     client = serve()
-    live = client.app.state.live
-    live._settings = live._settings.model_copy(update={"slowest_probe_s": 1e-9})
+    versions = client.app.state.live._versions
+    versions._settings = versions._settings.model_copy(update={"slowest_probe_s": 1e-9})
     here.set_alias("production", NEXT)
     told = refresh(client)
     assert told["default"] == NOW
