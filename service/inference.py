@@ -14,9 +14,10 @@ from fastapi import Request
 from model.segmenter import Segmenter
 from service import answers, rendering, security
 from service.answers import Answered, Wish
+from service.cost import cost_of
 from service.problems import InvalidInference, ModelNotFound
 from service.protocol_schemas import Network
-from service.queueing import HEAVY_BYTES, Queue
+from service.queueing import Queue
 from service.versions import LiveVersions
 
 MOST = 8  # photographs or prepared tensors in one request of the standard protocols
@@ -59,7 +60,8 @@ async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: W
     """
     state = request.app.state
     work = functools.partial(answers.answer, data, state.shared.of(segmenter), wish, state.decode)
-    answered: Answered = await state.queue.run(work, _caller(request), request.receive, heavy=len(data) > HEAVY_BYTES)
+    heavy = cost_of(data, None if wish.shows_the_photograph else segmenter.smallest_side).is_heavy
+    answered: Answered = await state.queue.run(work, _caller(request), request.receive, heavy)
     for stage, took_ms in answered.timings_ms.items():
         state.metrics.stage(stage, took_ms / 1000)
     state.metrics.answer(segmenter.version, answered.segmentation)
