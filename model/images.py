@@ -109,6 +109,20 @@ def decode(data: bytes, limits: Limits = Limits(), smallest_side: int | None = N
     return Decoded(pixels, name, reduction, shape)
 
 
+def reduction_of(width: int, height: int, smallest_side: int | None, exact: bool = False) -> int:
+    """By how much a JPEG of so many pixels is reduced as it is decoded: 8, 4, 2, or 1 for not at all.
+
+    Args:
+        smallest_side: as `decode`.
+        exact: so that no row or column is left over.
+    """
+    for reduction in (8, 4, 2) if smallest_side else ():
+        divides = width % reduction == height % reduction == 0
+        if min(width, height) // reduction >= (smallest_side or 0) and (divides or not exact):
+            return reduction
+    return 1
+
+
 def _photograph(image: ImageFile) -> tuple[np.ndarray, int, tuple[int, int] | None]:
     """What `Decoded` holds, of a loaded image."""
     orientation = _orientation(image)
@@ -283,12 +297,13 @@ def _check_jpeg(data: bytes, limits: Limits) -> _JpegMarkers:
 def _load_jpeg(image: "_Jpeg", data: bytes, markers: _JpegMarkers, smallest_side: int | None) -> None:
     """Load the pixels, reduced where that is wanted and possible, and make sure that they are all there."""
     width, height = image.whole_size = image.size
-    for reduction in (8, 4, 2) if smallest_side else ():
-        exact = width % reduction == height % reduction == 0  # turned, a partial pixel would come first
-        if min(width, height) // reduction >= (smallest_side or 0) and (exact or _orientation(image) == 1):
-            image.draft(None, (width // reduction, height // reduction))
-            image.reduction = reduction
-            break
+    reduction = reduction_of(width, height, smallest_side)
+    if (width % reduction or height % reduction) and _orientation(image) != 1:
+        # turned, a partial pixel would come first
+        reduction = reduction_of(width, height, smallest_side, exact=True)
+    if reduction > 1:
+        image.draft(None, (width // reduction, height // reduction))
+        image.reduction = reduction
     if markers.scans == 1 and markers.sequential:
         image.scan_end = markers.first_scan_end
     image.load()

@@ -32,6 +32,11 @@ class Wish:
     render: Render | None = None  # for PNG: the mask, or else the overlay
     laterality: Laterality = "unknown"
 
+    @property
+    def shows_the_photograph(self) -> bool:
+        """Whether every pixel of it is needed."""
+        return self.media_type == "application/pdf" or (self.media_type == "image/png" and self.render != "mask")
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -58,7 +63,7 @@ def answer(
     Raises:
         PhotographError: as `images.decode`.
     """
-    decoded, segmentation, decode_ms = segmented(data, segmenter, decode, _shows_the_photograph(wish), between)
+    decoded, segmentation, decode_ms = segmented(data, segmenter, decode, wish.shows_the_photograph, between)
     started = time.perf_counter()
     if wish.media_type == "image/png":
         content = _png(decoded, segmentation, wish.render)
@@ -132,10 +137,6 @@ def describe(
             "timings_ms": {"decode": decode_ms, **segmentation.timings_ms, "encode": _since(started)},
         }
     )
-
-
-def _shows_the_photograph(wish: Wish) -> bool:
-    return wish.media_type == "application/pdf" or (wish.media_type == "image/png" and wish.render != "mask")
 
 
 def _structure(region: object, mask: Patch, confidence: float | None, masks: MaskEncoding) -> object:

@@ -1,7 +1,8 @@
 """Decoding that costs a hostile photograph its own request only: in processes that are killed when it takes too much.
 
-What the header proves to cost no more than its pixels is decoded in this process, as that is quicker: a baseline JPEG,
-a still PNG, an uncompressed BMP. All else (progressive JPEG, TIFF, WebP, …) goes to a process with limits.
+What the header proves to cost little is decoded in this process, as that is quicker: a baseline JPEG, a still PNG, an
+uncompressed BMP, of no more pixels than `cost.LARGEST_HERE`. All else (progressive JPEG, TIFF, WebP, a JPEG or PNG of
+40 megapixels that is not reduced, …) goes to a process with limits.
 """
 
 import contextlib
@@ -10,12 +11,11 @@ import json
 import mmap
 import os
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ import anyio.to_thread
 import numpy as np
 
 from model import errors, images
-from model.errors import Overloaded, PhotographError, PhotographTooCostly, UnreadablePhotograph
+from model.errors import Overloaded, PhotographError, PhotographTooCostly, TooManyPixels, UnreadablePhotograph
 from model.images import Decoded, Limits
+from service.cost import Cost, cost_of
 from service.decoder import LONGEST_MESSAGE, READY, REQUEST
 
 CAN_SEPARATE = hasattr(os, "memfd_create")  # Linux; elsewhere all is decoded in this process
@@ -38,13 +39,7 @@ RAISED = {
     kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, PhotographError)
 }
 
-JPEG_BASELINE = (0xC0, 0xC1)  # frames: Huffman coding, each pixel once
-JPEG_OTHER_FRAMES = {*range(0xC0, 0xD0)} - {*JPEG_BASELINE, 0xC4, 0xC8, 0xCC}
-JPEG_SCAN = 0xDA
 JPEG_FILL = b"\xff" * 64  # a marker may be preceded by any number of these; no camera writes many
-MAX_SEGMENTS = 200  # before the first scan
-PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-BMP_UNCOMPRESSED = struct.pack("<I", 0)
 
 
 class Decoders:
@@ -76,8 +71,17 @@ class Decoders:
             PhotographTooCostly: it took too much memory or time.
             Overloaded: no process could be started for it.
         """
-        if not CAN_SEPARATE or not 0 < len(data) <= limits.max_bytes or costs_little(data):
+        if not CAN_SEPARATE or not 0 < len(data) <= limits.max_bytes:
             return images.decode(data, limits, smallest_side)
+        cost = cost_of(data, smallest_side)
+        if stays_here(data, cost):
+            believed = replace(limits, max_pixels=min(limits.max_pixels, cost.whole))
+            try:
+                return images.decode(data, believed, smallest_side)
+            except TooManyPixels:
+                if cost.whole > limits.max_pixels:
+                    raise
+                # it tells two sizes, and the reader has found the larger one
         with self._turns:
             try:
                 process = self._idle.pop()
@@ -206,39 +210,6 @@ def _write(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def costs_little(data: bytes) -> bool:
-    """Whether decoding takes no more than the pixels in the header make necessary; their number is limited."""
-    with contextlib.suppress(IndexError):
-        if data.startswith(b"\xff\xd8\xff"):
-            return _is_baseline(data)
-        if data.startswith(PNG_START):
-            return b"acTL" not in data[:4096]  # more than one picture
-        if data.startswith(b"BM"):
-            return data[14] >= 40 and data[30:34] == BMP_UNCOMPRESSED
-    return False
-
-
-def _is_baseline(data: bytes) -> bool:
-    """Whether a JPEG has its pixels in one scan of all components, row by row: then libjpeg passes over them once.
-
-    Raises:
-        IndexError: it ends before.
-    """
-    position, components = 2, 0
-    if JPEG_FILL in data:
-        return False
-    for _ in range(MAX_SEGMENTS):
-        while data[position] == 0xFF:
-            position += 1
-        kind = data[position]
-        if kind in JPEG_OTHER_FRAMES or (kind in JPEG_BASELINE and components):
-            return False
-        if kind in JPEG_BASELINE:
-            components = data[position + 8]
-        if kind == JPEG_SCAN:
-            return 0 < components == data[position + 3]
-        length = data[position + 1] << 8 | data[position + 2]
-        position += 1 + length
-        if data[position] != 0xFF:
-            return False
-    return False
+def stays_here(data: bytes, cost: Cost) -> bool:
+    """Whether a file is decoded in this process, by what its first bytes tell and by what no camera writes anywhere."""
+    return cost.is_little and not (data.startswith(b"\xff") and JPEG_FILL in data)

@@ -14,9 +14,10 @@ from fastapi import Request
 from model.segmenter import Segmenter
 from service import answers, rendering, security
 from service.answers import Answered, Wish
+from service.cost import cost_of
 from service.problems import InvalidInference, ModelNotFound
 from service.protocol_schemas import Network
-from service.queueing import HEAVY_BYTES, Queue
+from service.queueing import Queue
 from service.versions import LiveVersions
 
 MOST = 8  # photographs or prepared tensors in one request of the standard protocols
@@ -59,7 +60,8 @@ async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: W
     """
     state = request.app.state
     work = functools.partial(answers.answer, data, state.shared.of(segmenter), wish, state.decode)
-    answered: Answered = await state.queue.run(work, _caller(request), request.receive, heavy=len(data) > HEAVY_BYTES)
+    heavy = cost_of(data, None if wish.shows_the_photograph else segmenter.smallest_side).is_heavy
+    answered: Answered = await state.queue.run(work, _caller(request), request.receive, heavy)
     for stage, took_ms in answered.timings_ms.items():
         state.metrics.stage(stage, took_ms / 1000)
     state.metrics.answer(segmenter.version, answered.segmentation)
@@ -74,10 +76,12 @@ async def photographs(
     """Several encoded photographs of one request; where one of them cannot be read there is no answer to any.
 
     Raises:
-        InvalidInference: none, or more than `MOST`; and as `segmented`, the message telling which one it was.
+        InvalidInference: none, or more than `MOST`.
+        RateExceeded, RateTooSmall: more than is left of the caller's rate; and as `segmented`.
     """
     if not 1 <= len(encoded) <= MOST:
         raise InvalidInference(f"{len(encoded)} photographs; send 1 to {MOST} in one request")
+    security.count(request, len(encoded))
     tasks = [asyncio.ensure_future(_found(request, segmenter, data, wish, label_masks)) for data in encoded]
     try:
         return await asyncio.gather(*tasks)
@@ -90,13 +94,15 @@ async def probabilities(request: Request, segmenter: Segmenter, network: Network
     """What a network makes of prepared regions, (batch, S, S, 3) float32.
 
     Raises:
-        InvalidInference: another shape, or a number that is none; Overloaded, DeadlineExceeded, ClientDisconnect.
+        InvalidInference: another shape, or a number that is none.
+        RateExceeded, RateTooSmall, Overloaded, DeadlineExceeded, ClientDisconnect.
     """
     side = segmenter.input_size(network)
     if images.ndim != 4 or images.shape[1:] != (side, side, 3) or not 1 <= len(images) <= MOST:
         raise InvalidInference(f"image: the {network} takes the shape [1 to {MOST}, {side}, {side}, 3]")
     if not np.isfinite(images).all():
         raise InvalidInference("image: NaN or infinite")
+    security.count(request, len(images))
     state = request.app.state
     shared: Segmenter = state.shared.of(segmenter)
     found: np.ndarray = await state.queue.run(

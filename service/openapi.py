@@ -29,7 +29,8 @@ SECURITY_SCHEMES: dict[str, Any] = {
     },
 }
 LIMITS = {
-    "RateLimit-Policy": "Requests, and in how many seconds, where the operator has set a rate.",
+    "RateLimit-Policy": "Requests, and in how many seconds, where the operator has set a rate. One of the standard"
+    " protocols counts as many as it brings.",
     "RateLimit-Limit": "Requests in one window.",
     "RateLimit-Remaining": "Requests that are left of it.",
     "RateLimit-Reset": "Seconds until there are more.",

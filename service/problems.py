@@ -88,6 +88,12 @@ class RateExceeded(CupDiscError):
     code = "rate_exceeded"
 
 
+class RateTooSmall(CupDiscError):
+    """One request brings more photographs than the caller's rate allows in all its time: it has to be divided."""
+
+    code = "rate_too_small"
+
+
 class TooManyAtOnce(CupDiscError):
     """The caller has as many requests under way as agreed."""
 
@@ -192,6 +198,7 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     KeyExpired: (401, "the key has expired"),
     ScopeMissing: (403, "this needs the scope 'segment'"),
     RateExceeded: (429, "more than 600 requests per 1 minute"),
+    RateTooSmall: (400, "8 in one request, and the rate is 4 per 1 minute: send 4 at most"),
     TooManyAtOnce: (429, "8 requests are under way already"),
     IssuerUnreachable: (503, "the issuer of the tokens does not answer"),
     HeadTooLarge: (431, "path, query and headers are longer than 16384 bytes"),

@@ -47,7 +47,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "predict": {"predictions": [{"gradable": True, "reasons": [], "cup_to_disc_ratio": {"vertical": 0.4882}}]},
 }
-INFERENCE = (*problems.ABOUT_A_PHOTOGRAPH, problems.InvalidInference, problems.ModelNotFound)
+INFERENCE = (*problems.ABOUT_A_PHOTOGRAPH, problems.InvalidInference, problems.RateTooSmall, problems.ModelNotFound)
 ABOUT = (problems.ModelNotFound, errors.VersionNotFound, errors.NoVersionLive, errors.StorageUnavailable)
 
 

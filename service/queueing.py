@@ -18,7 +18,6 @@ from service.observability import Metrics
 Result = TypeVar("Result")
 Job = Callable[[Callable[[], None]], Result]  # gets a function to call now and then, which raises when it is to stop
 
-HEAVY_BYTES = 2 * 2**20  # encoded; such a photograph takes long to decode, and one worker is kept free of them
 LONGEST_RETRY_S = 60
 MEMORY = 0.9  # share of the past in the mean time of a job
 

@@ -1,9 +1,7 @@
 """Who gets in: a key or token before anything of a body is read, then rates; and headers that browsers obey."""
 
 import ipaddress
-import math
 import re
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,10 +9,9 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import structlog
 from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.errors import CupDiscError, InvalidConfiguration
@@ -29,10 +26,12 @@ from service.problems import (
     KeyInvalid,
     KeyMissing,
     RateExceeded,
+    RateTooSmall,
     ScopeMissing,
     TooManyAtOnce,
 )
 from service.protocol import LARGEST_HEAD
+from service.rates import Allowance, Rates
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ class Admission:
         self._token_checks = anyio.CapacityLimiter(TOKEN_CHECKS)
         self._rate, self._concurrent = _rate("rate", settings.rate), settings.concurrent
         self._wrong_keys = _rate("wrong_keys", settings.wrong_keys)
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._rates = Rates()
         self._under_way: Counter[str] = Counter()
 
     @property
@@ -147,23 +146,19 @@ class Admission:
             return _Refusal(ScopeMissing(f"this needs the scope '{needed}'"), "scope_missing")
         return caller
 
-    def take_turn(self, name: str, caller: Caller | None) -> dict[str, str] | _Refusal:
-        """Headers that tell how much is left of the caller's rate, or why it is too much. To be followed by `leave`."""
-        limit = parse(caller.rate) if caller and caller.rate else self._rate
+    def take_turn(self, name: str, caller: Caller | None) -> Allowance | _Refusal:
+        """What the caller has of its rate, or why this is too much. To be followed by `leave`."""
         most = (caller.concurrent if caller else None) or self._concurrent
-        shown: dict[str, str] = {}
-        if limit is not None:
-            allowed = self._limiter.hit(limit, name)
-            shown = self._rate_headers(limit, name)
-            if not allowed:
-                span = f"{limit.multiples} {limit.GRANULARITY.name}"
-                error = RateExceeded(f"more than {limit.amount} requests per {span}")
-                return _Refusal(error, error.code, {**shown, "Retry-After": shown["RateLimit-Reset"]})
+        allowance = self._rates.of(parse(caller.rate) if caller and caller.rate else self._rate, name)
+        try:
+            allowance.begin()
+        except RateExceeded as error:
+            return _Refusal(error, error.code, allowance.headers)
         if most and self._under_way[name] >= most:
             busy = TooManyAtOnce(f"{most} requests are under way already")
-            return _Refusal(busy, busy.code, {**shown, "Retry-After": str(BUSY_RETRY_S)})
+            return _Refusal(busy, busy.code, {**allowance.headers, "Retry-After": str(BUSY_RETRY_S)})
         self._under_way[name] += 1
-        return shown
+        return allowance
 
     def leave(self, name: str) -> None:
         """The request is answered."""
@@ -190,22 +185,13 @@ class Admission:
         return caller
 
     def _wrong_key(self, error: CupDiscError, address: str) -> _Refusal:
-        limit = None if isinstance(error, KeyMissing) else self._wrong_keys
-        if limit is not None and not self._limiter.hit(limit, "wrong keys", address):
-            headers = self._rate_headers(limit, "wrong keys", address)
-            wait = {**headers, "Retry-After": headers["RateLimit-Reset"]}
-            return _Refusal(RateExceeded("too many wrong keys from this address"), "wrong_keys", wait)
+        tries = self._rates.of(None if isinstance(error, KeyMissing) else self._wrong_keys, "wrong keys", address)
+        try:
+            tries.begin("too many wrong keys from this address")
+        except RateExceeded as too_many:
+            return _Refusal(too_many, "wrong_keys", tries.headers)
         bearer = 'Bearer realm="cupdisc"' + ("" if isinstance(error, KeyMissing) else ', error="invalid_token"')
         return _Refusal(error, error.code, {"WWW-Authenticate": bearer})
-
-    def _rate_headers(self, limit: RateLimitItem, *whose: str) -> dict[str, str]:
-        stats = self._limiter.get_window_stats(limit, *whose)
-        return {
-            "RateLimit-Policy": f"{limit.amount};w={limit.get_expiry()}",
-            "RateLimit-Limit": str(limit.amount),
-            "RateLimit-Remaining": str(stats.remaining),
-            "RateLimit-Reset": str(max(1, math.ceil(stats.reset_time - time.time()))),
-        }
 
 
 class Guard:
@@ -236,14 +222,15 @@ class Guard:
         name = caller.name if caller else address_of(scope)
         if caller:
             scope.setdefault("state", {})["caller"] = name
-        shown = self._admission.take_turn(name, caller)
-        if isinstance(shown, _Refusal):
-            await self._refuse(shown, scope, receive, send)
+        allowance = self._admission.take_turn(name, caller)
+        if isinstance(allowance, _Refusal):
+            await self._refuse(allowance, scope, receive, send)
             return
+        scope.setdefault("state", {})["allowance"] = allowance
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(shown)
+                MutableHeaders(scope=message).update(allowance.headers)
             await send(message)
 
         try:
@@ -257,6 +244,20 @@ class Guard:
         status = problems.ANSWERS[type(refusal.error)][0]
         answer = problems.problem(status, refusal.error.code, str(refusal.error), refusal.headers)
         await answer(scope, receive, send)
+
+
+def count(request: Request, photographs: int) -> None:
+    """Count a request as so many of its caller's. As one it was counted before its body was read.
+
+    Raises:
+        RateExceeded, RateTooSmall: as `Allowance.grow`.
+    """
+    allowance: Allowance = request.state.allowance
+    try:
+        allowance.grow(photographs)
+    except (RateExceeded, RateTooSmall) as error:
+        request.app.state.metrics.refused(error.code)
+        raise
 
 
 class BrowserHeaders:

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     open: bool = False  # true: let everybody in from other machines, where something in front keeps strangers out
     issuer: str = ""  # of OpenID Connect tokens that are taken too, for instance https://accounts.google.com
     audience: str = ""  # that those tokens are made out to; needed with an issuer
-    rate: str = ""  # requests that one caller may make, such as 600/minute; empty: as many as they like
+    rate: str = ""  # requests of one caller, such as 600/minute; one with 8 photographs counts 8; empty: any number
     concurrent: int = Field(0, ge=0)  # requests that one caller may have under way; 0: any number
     wrong_keys: str = "30/minute"  # tries with wrong keys from one address, before it has to wait; empty: any number
     cors_origins: str = ""  # of other sites whose pages may call, separated by commas; empty: none

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from model import images
 from model.errors import PhotographTooCostly, TooManyPixels, UnreadablePhotograph
 from model.images import Limits
 from service import decoding
-from service.decoding import Decoders, costs_little
+from service.cost import HEAVY_BYTES, LARGEST_HERE, cost_of
+from service.decoding import Decoders
 from tests.service.conftest import draw_eye, encode
 
 LIMITS = Limits()
@@ -48,6 +50,10 @@ def many_scans(width: int, height: int, scans: int) -> bytes:
     whole = encode(np.zeros((height, width), np.uint8), "JPEG", progressive=True)
     starts = [at for at in range(len(whole) - 1) if whole[at : at + 2] == b"\xff\xda"]
     return whole[:-2] + whole[starts[-1] : -2] * (scans - len(starts)) + b"\xff\xd9"
+
+
+def stays_here(data: bytes, smallest_side: int | None = None) -> bool:
+    return decoding.stays_here(data, cost_of(data, smallest_side))
 
 
 def processes() -> list[int]:
@@ -82,7 +88,7 @@ def test_the_answer_is_what_bare_decoding_gives(decoders: Decoders, kind: str, m
 @pytest.mark.parametrize("smallest_side", [None, 100, 10_000])
 def test_a_reduced_photograph_is_what_bare_decoding_gives(decoders: Decoders, smallest_side: int | None) -> None:
     data = encode(draw_eye(1281, 963), "JPEG", progressive=True)
-    assert not costs_little(data)
+    assert not stays_here(data)
     there, here = decoders.decode(data, LIMITS, smallest_side), images.decode(data, LIMITS, smallest_side)
     assert np.array_equal(there.pixels, here.pixels)
     assert (there.shape, there.reduction) == (here.shape, here.reduction) == ((963, 1281), here.reduction)
@@ -104,7 +110,7 @@ def test_what_cameras_write_stays_in_this_process(strict: Callable[..., Decoders
         encode(eye, "BMP"),
         encode(eye, "JPEG", exif=b"Exif\0\0" + b"x" * 900),
     ):
-        assert costs_little(data)
+        assert stays_here(data)
         made.decode(data, LIMITS)
     assert made._idle == []
 
@@ -133,7 +139,87 @@ def test_what_may_cost_more_than_its_pixels_goes_to_another() -> None:
         b"BM",
         b"\xff\xd8\xff",
     ):
-        assert not costs_little(data)
+        assert not stays_here(data)
+
+
+def flat(width: int, height: int, mode: str = "RGB", kind: str = "PNG", **options: Any) -> bytes:
+    """A photograph of one colour: few bytes, however many pixels."""
+    file = io.BytesIO()
+    Image.new(mode, (width, height)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_a_png_of_few_bytes_and_39_megapixels_is_decoded_elsewhere(
+    strict: Callable[..., Decoders], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = flat(7800, 5000)
+    assert len(hostile) < 2**18
+    made = strict()
+    with monkeypatch.context() as patched:
+        patched.setattr(images, "decode", lambda *_: pytest.fail("it was decoded in this process"))
+        assert made.decode(hostile, LIMITS, 400).pixels.shape == (5000, 7800, 3)
+    with pytest.raises(PhotographTooCostly):
+        strict(memory_bytes=2**26).decode(hostile, LIMITS)
+
+
+def test_a_photograph_of_24_megapixels_is_decoded_here_where_it_is_reduced(strict: Callable[..., Decoders]) -> None:
+    made = strict()
+    camera = flat(6000, 4000, kind="JPEG", exif=b"Exif\0\0" + b"x" * 900)
+    assert made.decode(camera, LIMITS, 400).pixels.shape == (500, 750, 3)
+    assert made._idle == []
+    assert made.decode(camera, LIMITS).pixels.shape == (4000, 6000, 3)
+    assert len(made._idle) == 1
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_bound_is_one_of_pixels(kind: str, more: int) -> None:
+    side = 4000
+    assert stays_here(flat(side + more, LARGEST_HERE // side, "L", kind)) == (more == 0)
+
+
+@pytest.mark.parametrize(("size", "orientation"), [((6001, 4001), 1), ((6001, 4001), 6), ((6000, 4000), 6)])
+def test_what_is_told_of_a_jpeg_is_at_least_what_comes_of_it(size: tuple[int, int], orientation: int) -> None:
+    exif = Image.Exif()
+    exif[images.EXIF_ORIENTATION] = orientation
+    data = flat(*size, kind="JPEG", exif=exif)
+    assert cost_of(data, 400).decoded >= 0.99 * images.decode(data, LIMITS, 400).pixels[..., 0].size
+    assert stays_here(data, 400) == (size == (6000, 4000))  # to be turned, the others may have to come whole
+
+
+def test_a_png_that_tells_two_sizes_is_not_believed(
+    strict: Callable[..., Decoders], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = flat(64, 64), flat(5000, 4000)
+    data = small[:33] + large[8:]  # signature and header of the one, then all of the other
+    assert stays_here(data)
+    made = strict()
+    assert made.decode(data, LIMITS).pixels.shape == (4000, 5000, 3)
+    assert len(made._idle) == 1
+    with pytest.raises(TooManyPixels, match="1,000,000"):
+        made.decode(data, Limits(max_pixels=1_000_000))
+
+
+@pytest.mark.parametrize(
+    ("size", "kind", "smallest_side", "heavy"),
+    [
+        ((2000, 1750), "JPEG", 400, False),
+        ((2000, 1750), "JPEG", None, False),
+        ((2000, 1750), "PNG", 400, False),
+        ((6000, 4000), "JPEG", 400, False),  # an eighth of its size is decoded
+        ((6000, 4000), "JPEG", None, True),
+        ((7800, 5000), "PNG", 400, True),
+        ((64, 64), "TIFF", 400, True),  # nothing is told at a glance
+    ],
+)
+def test_heavy_is_what_takes_long(size: tuple[int, int], kind: str, smallest_side: int | None, heavy: bool) -> None:
+    assert cost_of(flat(*size, kind=kind), smallest_side).is_heavy == heavy
+
+
+def test_a_progressive_jpeg_costs_all_its_pixels_and_many_bytes_are_heavy_anyway() -> None:
+    assert cost_of(flat(3000, 2000, kind="JPEG", progressive=True), 400).is_heavy
+    assert not cost_of(flat(2000, 1750, kind="JPEG", progressive=True), 400).is_heavy
+    assert cost_of(flat(64, 64, kind="BMP") + bytes(HEAVY_BYTES)).is_heavy
 
 
 def test_a_jpeg_of_thousands_of_passes_is_given_up_in_time(strict: Callable[..., Decoders]) -> None:
@@ -172,20 +258,31 @@ def test_a_photograph_that_waits_for_a_processor_is_not_given_up(strict: Callabl
 
 
 def test_a_photograph_that_needs_too_much_memory_is_given_up(strict: Callable[..., Decoders]) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (7000, 5000)).save(file, "TIFF", compression="tiff_lzw")
     made = strict(memory_bytes=2**26)
     with pytest.raises((PhotographTooCostly, UnreadablePhotograph)):
-        made.decode(file.getvalue(), LIMITS)
+        made.decode(flat(7000, 5000, kind="TIFF", compression="tiff_lzw"), LIMITS)
     assert made.decode(encode(draw_eye(), "TIFF"), LIMITS).pixels.shape == (480, 640, 3)
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("RGBA", "WEBP"), ("RGBA", "TIFF"), ("CMYK", "TIFF"), ("LA", "TIFF")])
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("RGBA", "WEBP"),
+        ("RGBA", "TIFF"),
+        ("CMYK", "TIFF"),
+        ("LA", "TIFF"),
+        ("RGBA", "PNG"),
+        ("I;16", "PNG"),
+        ("CMYK", "JPEG"),
+    ],
+)
 def test_the_largest_photograph_fits_into_the_default_memory(decoders: Decoders, mode: str, kind: str) -> None:
-    file = io.BytesIO()
-    options = {"compression": "tiff_lzw"} if kind == "TIFF" else {"lossless": True, "quality": 0, "method": 0}
-    Image.new(mode, (8000, 5000)).save(file, kind, **options)
-    assert decoders.decode(file.getvalue(), LIMITS).pixels.shape == (5000, 8000, 3)
+    options: dict[str, dict[str, Any]] = {
+        "TIFF": {"compression": "tiff_lzw"},
+        "WEBP": {"lossless": True, "quality": 0, "method": 0},
+    }
+    data = flat(8000, 5000, mode, kind, **options.get(kind, {}))
+    assert decoders.decode(data, LIMITS).pixels.shape == (5000, 8000, 3)
 
 
 def test_a_process_that_dies_over_a_photograph_is_replaced(strict: Callable[..., Decoders]) -> None:

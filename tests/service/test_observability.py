@@ -148,13 +148,56 @@ def expressions(part: Any) -> list[str]:
     return [one for value in part for one in expressions(value)] if isinstance(part, list) else []
 
 
+SAMPLES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+IN_PARENTHESES = r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)"  # labels
+
+
+def exported(text: str) -> dict[str, set[str]]:
+    """Family → the names that its samples have, by its type."""
+    families = text_string_to_metric_families(text)
+    return {one.name: {one.name + suffix for suffix in SAMPLES[one.type]} for one in families}
+
+
+def named(expression: str) -> set[str]:
+    """The metrics of a query: what is neither a label, a text, a span nor a function."""
+    bare = re.sub(rf"{IN_PARENTHESES}|\{{[^}}]*\}}|\[[^]]*\]", " ", expression)
+    words = set(re.findall(r"(?<![\w.$])[a-zA-Z_:][\w:]*\b(?!\s*\()", bare))
+    return words - {"by", "without", "on", "ignoring", "group_left", "group_right", "bool", "and", "or", "unless"}
+
+
 def test_the_dashboard_shows_what_there_is(client: TestClient) -> None:
     client.post("/v1/segmentations", content=EYE, headers=JPEG)
-    families = {family.name for family in text_string_to_metric_families(client.get("/metrics").text)}
-    known = {family + suffix for family in families for suffix in ("", "_total", "_bucket", "_sum", "_count")}
+    families = exported(client.get("/metrics").text)
+    known = {name for names in families.values() for name in names}
     asked = expressions(json.loads(DASHBOARD.read_text(encoding="utf-8")))
-    named = {name for one in asked for name in re.findall(r"\b(?:cupdisc|process)_[a-z_]+", one)}
-    assert named <= known
-    ours = {family for family in families if re.fullmatch(r"cupdisc_\w+(?<!_created)", family)}
-    unseen = {family for family in ours if not any(name.startswith(family) for name in named)}
-    assert unseen == set()
+    assert {expression: named(expression) - known for expression in asked if not named(expression) <= known} == {}
+    assert all(named(expression) for expression in asked)
+    shown_there = {name for expression in asked for name in named(expression)}
+    ours = {family: names for family, names in families.items() if re.fullmatch(r"cupdisc_\w+(?<!_created)", family)}
+    assert [family for family, names in ours.items() if not names & shown_there] == []
+
+
+def test_quantiles_are_asked_of_buckets() -> None:
+    quantiles = [one for one in expressions(json.loads(DASHBOARD.read_text(encoding="utf-8"))) if "quantile" in one]
+    assert quantiles
+    for expression in quantiles:
+        assert all(name.endswith("_bucket") for name in named(expression)), expression
+        assert re.search(r"by \(le\b", expression), expression
+
+
+@pytest.mark.parametrize(
+    ("expression", "unknown"),
+    [
+        ("sum by (route) (rate(cupdisc_requests[5m]))", {"cupdisc_requests"}),  # a counter without its suffix
+        ("sum(cupdisc_queue_length_total)", {"cupdisc_queue_length_total"}),  # a gauge with one
+        ("histogram_quantile(0.5, rate(cupdisc_stage_seconds[5m]))", {"cupdisc_stage_seconds"}),
+        ("cupdisc_stage_seconds_total / cupdisc_stage_seconds_count", {"cupdisc_stage_seconds_total"}),
+        ("cupdisc_requests_count", {"cupdisc_requests_count"}),
+        ('cupdsc_requests_total{route="/x"} / on (version) group_left up', {"cupdsc_requests_total", "up"}),
+        ("sum without (le) (increase(cupdisc_stage_seconds_bucket[$__rate_interval])) > 1e3", set()),
+        ("process_resident_memory_bytes + cupdisc_stage_seconds_sum", set()),
+    ],
+)
+def test_a_query_of_what_is_not_exported_is_noticed(expression: str, unknown: set[str]) -> None:
+    text = Metrics().render().decode()
+    assert named(expression) - {name for names in exported(text).values() for name in names} == unknown

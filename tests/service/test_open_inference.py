@@ -212,6 +212,41 @@ def test_keys_limits_and_queue_are_those_of_the_api(start: Callable[..., TestCli
     assert 'cupdisc_answers_total{gradable="true",version="2026.2.1"} 2.0' in figures
 
 
+def regions(count: int) -> dict[str, Any]:
+    tensor = region(data=[0.0] * (count * SIZE * SIZE * 3))
+    tensor["inputs"][0]["shape"][0] = count
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        (INFER, lambda count: photographs(*[BLANK] * count)),
+        (INFER, regions),
+        ("/v1/models/disc-cup:predict", lambda count: {"instances": [{"b64": b64encode(BLANK).decode()}] * count}),
+    ],
+    ids=["photographs", "regions", "predict"],
+)
+def test_a_request_counts_towards_the_rate_as_many_as_it_brings(
+    start: Callable[..., TestClient], path: str, asked: Callable[[int], Any]
+) -> None:
+    client = start(rate="6/day")
+    answers = [client.post(path, json=asked(count)) for count in (4, 3, 1, 1)]
+    assert [answer.status_code for answer in answers] == [200, 429, 200, 429]
+    assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0"]
+    assert answers[1].json()["error"].startswith("rate_exceeded: 3 in one request, of 6 per 1 day;")
+    assert int(answers[1].headers["retry-after"]) > 1
+
+
+def test_a_request_of_more_than_the_rate_ever_allows_is_told_to_send_fewer(start: Callable[..., TestClient]) -> None:
+    client = start(rate="7/day")
+    answer = client.post(INFER, json=photographs(*[BLANK] * 8))
+    assert (answer.status_code, answer.json()["code"]) == (400, "rate_too_small")
+    assert "send 7 at most" in answer.json()["error"]
+    assert "retry-after" not in answer.headers
+    assert 'cupdisc_refused_total{reason="rate_too_small"} 1.0' in client.get("/metrics").text
+
+
 def test_a_full_queue_is_told_before_the_body_is_read(start: Callable[..., TestClient]) -> None:
     client = start(max_queue_length=1)
     queue = client.app.state.queue  # type: ignore[attr-defined]

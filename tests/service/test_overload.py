@@ -223,6 +223,19 @@ def test_a_client_that_never_reads_its_answer_keeps_no_worker(published: Path) -
         assert service.post().status_code == 200
 
 
+def test_photographs_of_few_bytes_and_many_pixels_never_take_all_the_workers(published: Path) -> None:
+    many_pixels = encode(np.zeros((2000, 3000, 3), np.uint8), "PNG")
+    assert len(many_pixels) < 2**16
+    with gated(published, max_parallel=2) as service, cf.ThreadPoolExecutor(3) as pool:
+        costly = [pool.submit(service.post, many_pixels) for _ in range(2)]
+        until(lambda: service.queue._waiting == 1)
+        ordinary = pool.submit(service.post)
+        until(lambda: len(service.begun) == 2)
+        assert service.begun == [len(many_pixels), len(EYE)]
+        service.gate.set()
+        assert [answer.result(60).status_code for answer in (*costly, ordinary)] == [200] * 3
+
+
 def test_small_and_very_large_photographs_mixed_all_get_their_own_answer(published: Path) -> None:
     shapes = [(1200, 900), (6000, 4000), (1000, 1000), (640, 480), (6000, 4000), (1100, 900)]
     eyes = {shape: encode(draw_eye(*shape, disc=shape[1] / 8, cup=shape[1] / 16)) for shape in set(shapes)}

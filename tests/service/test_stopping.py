@@ -1,5 +1,6 @@
 """How the service ends: not ready first, then what is under way is answered, then exit code 0."""
 
+import contextlib
 import os
 import re
 import signal
@@ -9,11 +10,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from tests.service.conftest import EYE
+from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.listening import begin_request
 
 Start = Callable[..., tuple[subprocess.Popen[str], int]]
@@ -57,6 +60,32 @@ def status(port: int, health: str) -> tuple[int, bytes]:
         return 0, b""
 
 
+def post(port: int, photograph: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer to a photograph."""
+    headers = {"Content-Type": "application/octet-stream"}
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=300)) as connection:
+        connection.request("POST", "/v1/segmentations?masks=none", photograph, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def waiting(port: int) -> int:
+    """How many photographs wait for a worker."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        found = re.search(rb"^cupdisc_queue_length (\d+)", answer.read(), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def decoders_of(process: subprocess.Popen[str]) -> set[int]:
+    """Ids of the processes that decode for it."""
+    return {
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if _parent(path) == process.pid and b"service.decoder" in path.joinpath("cmdline").read_bytes()
+    }
+
+
 def test_a_stopped_service_is_not_ready_finishes_and_exits_with_0(start_process: Start) -> None:
     process, port = start_process(stop_delay_s="4")
     finish, _ = begin_request(port, EYE)
@@ -72,6 +101,36 @@ def test_a_stopped_service_is_not_ready_finishes_and_exits_with_0(start_process:
     received = finish()
     assert received.startswith(b"HTTP/1.1 200")
     assert b'"gradable":true' in received
+    assert process.wait(120) == 0
+
+
+def test_what_waits_in_the_queue_when_the_service_is_stopped_is_answered(start_process: Start) -> None:
+    """Its only worker is held by a decoder that is stopped, from before SIGTERM until nobody is let in any more."""
+    process, port = start_process(
+        max_parallel="1", decode_timeout_s="100", deadline_s="200", stop_delay_s="3", stop_grace_s="200"
+    )
+    tiff = encode(draw_eye(), "TIFF")
+    assert post(port, tiff)[0] == 200
+    (decoder,) = decoders_of(process)
+    os.kill(decoder, signal.SIGSTOP)
+    with ThreadPoolExecutor(7) as pool:
+        answers = [pool.submit(post, port, photograph) for photograph in (tiff, *[EYE] * 6)]
+        while waiting(port) < 6:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        while (answer := status(port, "ready"))[0] == 200:
+            time.sleep(0.02)
+        assert answer[0] == 503
+        assert b'"stopping"' in answer[1]
+        assert waiting(port) == 6
+        while status(port, "live")[0] == 200:
+            time.sleep(0.1)
+        assert process.poll() is None
+        assert not any(answer.done() for answer in answers)
+        os.kill(decoder, signal.SIGCONT)
+        found = [answer.result(300) for answer in answers]
+    assert [code for code, _ in found] == [200] * 7
+    assert all(b'"gradable":true' in body for _, body in found)
     assert process.wait(120) == 0
 
 
@@ -98,11 +157,7 @@ def test_a_killed_service_leaves_no_process_and_no_file(start_process: Start, tm
     request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/segmentations", tiff, {"Content-Type": "image/tiff"})
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(request)
-    children = {
-        int(path.name)
-        for path in Path("/proc").glob("[0-9]*")
-        if _parent(path) == process.pid and b"service.decoder" in path.joinpath("cmdline").read_bytes()
-    }
+    children = decoders_of(process)
     assert children
     process.kill()
     process.wait()
