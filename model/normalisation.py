@@ -4,6 +4,7 @@ Every channel of every image is moved and stretched so that its mean and deviati
 photographs'. A camera's white balance, exposure and contrast are gone before a network sees the image.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,6 +30,12 @@ class Distribution:
     feature_mean: tuple[float, ...]
     feature_precision: tuple[tuple[float, ...], ...]
     sharpness: float
+
+    @functools.cached_property
+    def target(self) -> tuple[np.ndarray, np.ndarray, np.float32, np.float32]:
+        """What `normalise` aims at, float32: (3,) mean and (3,) deviation, and both over all channels together."""
+        mean, deviation = np.array(self.mean, np.float32), np.array(self.deviation, np.float32)
+        return mean, deviation, mean.mean(), np.float32(np.sqrt(np.mean(deviation**2 + mean.var())))
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON types."""
@@ -58,11 +65,7 @@ def normalise(image: np.ndarray, inside: np.ndarray, distribution: Distribution)
         relation to each other.
     """
     mean, deviation = channel_statistics(image, inside)
-    target_mean, target_deviation = (
-        np.array(distribution.mean, np.float32),
-        np.array(distribution.deviation, np.float32),
-    )
-    centre, spread = target_mean.mean(), np.float32(np.sqrt(np.mean(target_deviation**2 + target_mean.var())))
+    target_mean, target_deviation, centre, spread = distribution.target
     gain = target_deviation / np.maximum(deviation, SMALLEST_DEVIATION) / spread
     shift = (target_mean - centre) / spread - mean * gain
     # numpy is slow where the last axis is short

@@ -7,7 +7,7 @@ import numpy as np
 
 from model import engines
 from model.normalisation import Distribution
-from training.augment import draw_sample
+from training.augment import Sample, draw_sample
 from training.config import NetworkConfig
 from training.views import View
 
@@ -46,12 +46,16 @@ def batches(
 
     def make(number: int) -> Batch:
         random = np.random.default_rng([*seed, number])
-        chosen = choose_views(views, weights, config.batch_size, random)
-        samples = [
-            draw_sample(views[i], size, outputs, roi_diameters, distribution, config.augmentation, random)
-            for i in chosen
-        ]
-        return np.stack([s.image for s in samples]), np.stack([s.target for s in samples])
+        images = np.zeros((config.batch_size, size, size, 3), np.float32)
+        targets = np.empty((config.batch_size, size, size, len(outputs)), np.float32)
+        for image, target, chosen in zip(
+            images, targets, choose_views(views, weights, len(images), random), strict=True
+        ):
+            place = Sample(image, target)
+            draw_sample(
+                views[chosen], size, outputs, roi_diameters, distribution, config.augmentation, random, into=place
+            )
+        return images, targets
 
     return made_ahead(make, range(first, config.steps))
 

@@ -3,12 +3,23 @@
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from model.normalisation import Distribution
 from tests.drawn import write_folder
-from training.augment import UNKNOWN, Augmentation, draw_sample, plain_sample, vary_camera
+from training.augment import (
+    UNKNOWN,
+    Augmentation,
+    Sample,
+    _matrix,
+    _normal_deviates,
+    _warp,
+    draw_sample,
+    plain_sample,
+    vary_camera,
+)
 from training.sources.folder import read_source
 from training.views import View, cut_views
 
@@ -55,6 +66,44 @@ def test_the_same_seed_draws_the_same_sample(views):
     assert (draw[0].image == draw[1].image).all()
     assert (draw[0].target == draw[1].target).all()
     assert (draw[0].image != draw[2].image).any()
+
+
+def test_a_sample_drawn_into_a_batch_is_the_same(views):
+    images, targets = np.zeros((2, 96, 96, 3), np.float32), np.full((2, 96, 96, 2), 7, np.float32)
+    for seed in range(6):
+        alone, within = (
+            draw_sample(
+                views["roi"][0], 96, BOTH, 2.0, DISTRIBUTION, Augmentation(), np.random.default_rng(seed), into=place
+            )
+            for place in (None, Sample(images[1], targets[1]))
+        )
+        assert (images[1] == alone.image).all()
+        assert (targets[1] == alone.target).all()
+        images[:], targets[:] = 0, 7
+        assert within.image.base is images
+
+
+def test_what_is_blurred_before_it_shrinks_looks_as_if_the_whole_view_had_been(views):
+    """Reference: a Gaussian over all of the view with OpenCV's own number of taps."""
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        shrink, turn = random.uniform(1.65, 3.4), random.uniform(-0.4, 0.4)
+        x, y = random.uniform(100, 350, 2)
+        matrix = _matrix(x, y, shrink, turn, seed % 2 == 0, 96)
+        for plane in (views["whole"][0].image, views["whole"][0].disc):
+            blurred = cv2.GaussianBlur(plane, (0, 0), 0.35 * shrink)
+            whole = cv2.warpAffine(blurred, matrix, (96, 96), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            difference = np.abs(_warp(plane, matrix, 96).astype(float) - whole)
+            assert difference.max() <= 3
+            assert difference.mean() < 0.3
+
+
+def test_noise_is_normally_distributed():
+    deviates = _normal_deviates().ravel()
+    assert deviates.mean() == pytest.approx(0, abs=1e-6)
+    assert deviates.std() == pytest.approx(1, abs=1e-3)
+    assert np.mean(np.abs(deviates) < 1) == pytest.approx(0.6827, abs=1e-3)
+    assert np.mean(np.abs(deviates) > 3) == pytest.approx(0.0027, abs=1e-4)
 
 
 def test_an_unknown_cup_is_marked(tmp_path):
