@@ -4,11 +4,14 @@ A PNG is a label mask, which can be sent as a photograph too: a very dark one.
 """
 
 import io
+import itertools
+from base64 import b64encode
 
 import numpy as np
 import schemathesis
 from hypothesis import strategies
 from PIL import Image
+from schemathesis import HookContext
 
 from benchmarks.photographs import EXAMPLE
 
@@ -39,3 +42,23 @@ for media_type, kind in FORMATS.items():
     schemathesis.openapi.media_type(media_type, strategies.just(photograph(kind)))
 schemathesis.openapi.media_type("application/octet-stream", strategies.just(photograph("JPEG")))
 schemathesis.openapi.media_type("image/png", strategies.just(label_mask()))
+
+
+TEXT = b64encode(photograph("JPEG")).decode()
+WHOLE = {  # by the last word of the path
+    "infer": {"inputs": [{"name": "photograph", "datatype": "BYTES", "shape": [1], "data": [TEXT]}]},
+    "predict": {"instances": [{"b64": TEXT}]},
+}
+NUMBER = itertools.count()
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: schemathesis.Case, kwargs: dict[str, object]) -> None:
+    """Of what fits the document every other request of the standard protocols becomes one that can be answered, as no
+    chance writes a photograph in base64 or the name of a version."""
+    wanted = WHOLE.get(case.operation.path.rpartition("/")[2].rpartition(":")[2])
+    if wanted is None or case.meta is None or not case.meta.generation.mode.is_positive or next(NUMBER) % 2:
+        return
+    case.body, case.media_type = wanted, "application/json"
+    if "version" in case.path_parameters:
+        case.path_parameters["version"] = "production"
