@@ -1,8 +1,9 @@
 """Train one network, locator or segmenter, on views; resumable, the same again with the same seed."""
 
+import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from model.normalisation import Distribution
-from model.unet import build_unet
+from model.unet import BATCH_NORMALISATION_MOMENTUM, build_unet
 from training import checkpoint
 from training.accelerator import Accelerator
 from training.augment import plain_sample
-from training.batches import batches
+from training.batches import Batch, batches
 from training.config import NetworkConfig
 from training.losses import LOSSES, dice_of_channel
 from training.views import View
 from training.whole_file import whole_file, writing
 
 WATCHED_AT_ONCE = 32  # held-out samples
-SETTLING_BATCHES = 100  # forward passes that settle batch normalisation on the averaged weights
+SETTLING_BATCHES = 100  # passes that settle batch normalisation on the averaged weights
 
 
 def train_network(
@@ -112,7 +113,8 @@ def train_network(
                 started, counted = time.perf_counter(), step
     with accelerator.scope():
         averaged = _averaged_weights(model, config)
-    return _settled(averaged, name, config, views, weights, roi_diameters, distribution, stream), seconds
+    drawn = batches(views, config, weights, roi_diameters, distribution, [*stream, 1], 0)
+    return settled(averaged, name, config, drawn, accelerator), seconds
 
 
 def compiled_network(name: str, config: NetworkConfig, accelerator: Accelerator, mixed_precision: bool) -> keras.Model:
@@ -141,29 +143,44 @@ def _averaged_weights(model: keras.Model, config: NetworkConfig) -> list[np.ndar
     return weights
 
 
-def _settled(
-    averaged: list[np.ndarray],
-    name: str,
-    config: NetworkConfig,
-    views: Sequence[View],
-    weights: dict[str, float],
-    roi_diameters: float | None,
-    distribution: Distribution,
-    stream: Sequence[int],
+def settled(
+    averaged: list[np.ndarray], name: str, config: NetworkConfig, drawn: Iterator[Batch], accelerator: Accelerator
 ) -> keras.Model:
-    """The averaged weights in a float32 network, its batch normalisation settled on them."""
+    """The averaged weights in a float32 network, its batch normalisation settled on them: a plain mean over batches."""
     final = build_unet(config.network, name)
     final.set_weights(averaged)
     layers = [layer for layer in final.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    for number, (images, _) in enumerate(batches(views, config, weights, roi_diameters, distribution, [*stream, 1], 0)):
-        if not layers or number == min(SETTLING_BATCHES, config.steps):
-            break
-        for layer in layers:
-            layer.momentum = number / (number + 1)  # a plain mean over all batches
-        final(images, training=True)
+    if not layers:
+        return final
     for layer in layers:
-        layer.momentum = 0.9
+        layer.momentum = 0.0  # it holds the statistics of one batch, until the next
+    training = AsInTraining(final)
+    training.compile(jit_compile=accelerator.jit_compile)
+    statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
+    sums, count = [np.zeros(variable.shape) for variable in statistics], min(SETTLING_BATCHES, config.steps)
+    for images, _ in itertools.islice(drawn, count):
+        training.predict_on_batch(images)
+        for total, variable in zip(sums, statistics, strict=True):
+            total += keras.ops.convert_to_numpy(variable)
+    for total, variable in zip(sums, statistics, strict=True):
+        variable.assign(total / count)
+    for layer in layers:
+        layer.momentum = BATCH_NORMALISATION_MOMENTUM
     return final
+
+
+class AsInTraining(keras.Model):
+    """A network whose prediction is one compiled pass as in training: batch normalisation takes the batch's statistics.
+
+    Keras' own prediction tells a network that has the argument `training` that it is not; this one has none.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__()
+        self.network = network
+
+    def call(self, images: Any) -> Any:
+        return self.network(images, training=True)
 
 
 class _Precision:
