@@ -23,7 +23,7 @@ from training.train import compiled_network
 from training.views import WHOLE, View
 
 STEPS = 12  # timed in one lap
-LAPS = 3  # of each kind, in turn, so that both meet the machine's moods
+LAPS = 7  # of each kind, in turn, so that both meet the machine's moods
 
 
 @dataclass(frozen=True)
