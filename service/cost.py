@@ -17,6 +17,9 @@ JPEG_SCAN, JPEG_EXIF = 0xDA, 0xE1
 MAX_SEGMENTS = 200  # before the first scan
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 BMP_UNCOMPRESSED = struct.pack("<I", 0)
+TIFF_STARTS = (b"II*\0", b"MM\0*")
+TIFF_WIDTH, TIFF_LENGTH, TIFF_SHORT = 256, 257, 3
+WEBP_SIDE = 2**14 - 1  # the bits of one, where it is not extended
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def cost_of(data: bytes, smallest_side: int | None = None) -> Cost:
     Args:
         smallest_side: as `images.decode`.
     """
-    with contextlib.suppress(IndexError, struct.error):
+    with contextlib.suppress(IndexError, KeyError, struct.error):
         if data.startswith(b"\xff\xd8\xff"):
             return _jpeg(data, smallest_side)
         if data.startswith(PNG_START):
@@ -56,6 +59,12 @@ def cost_of(data: bytes, smallest_side: int | None = None) -> Cost:
             width, height = struct.unpack_from("<Ii", data, 18)  # a negative height: the top row comes first
             pixels = width * abs(height)
             return Cost(len(data), pixels, pixels, data[30:34] == BMP_UNCOMPRESSED)
+        if data.startswith(TIFF_STARTS):
+            pixels = _tiff_pixels(data)
+            return Cost(len(data), pixels, pixels)
+        if data.startswith(b"RIFF") and data[8:15] == b"WEBPVP8":
+            pixels = _webp_pixels(data)
+            return Cost(len(data), pixels, pixels)
     return Cost(len(data))
 
 
@@ -84,3 +93,31 @@ def _jpeg(data: bytes, smallest_side: int | None) -> Cost:
         if data[position] != 0xFF:
             break
     return Cost(len(data))
+
+
+def _tiff_pixels(data: bytes) -> int:
+    """Of the first picture. Raises struct.error, KeyError."""
+    order = "<" if data.startswith(b"II") else ">"
+    (directory,) = struct.unpack_from(order + "I", data, 4)
+    (fields,) = struct.unpack_from(order + "H", data, directory)
+    sides: dict[int, int] = {}
+    for at in range(directory + 2, directory + 2 + 12 * min(fields, MAX_SEGMENTS), 12):
+        tag, kind = struct.unpack_from(order + "HH", data, at)
+        if tag in (TIFF_WIDTH, TIFF_LENGTH):
+            (sides[tag],) = struct.unpack_from(order + ("H" if kind == TIFF_SHORT else "I"), data, at + 8)
+    return sides[TIFF_WIDTH] * sides[TIFF_LENGTH]
+
+
+def _webp_pixels(data: bytes) -> int:
+    """Raises struct.error."""
+    width: int
+    height: int
+    match data[15:16]:
+        case b" ":
+            width, height = (side & WEBP_SIDE for side in struct.unpack_from("<HH", data, 26))
+        case b"L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            width, height = (bits & WEBP_SIDE) + 1, (bits >> 14 & WEBP_SIDE) + 1
+        case _:
+            width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    return width * height

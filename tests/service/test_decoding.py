@@ -209,11 +209,39 @@ def test_a_png_that_tells_two_sizes_is_not_believed(
         ((6000, 4000), "JPEG", 400, False),  # an eighth of its size is decoded
         ((6000, 4000), "JPEG", None, True),
         ((7800, 5000), "PNG", 400, True),
-        ((64, 64), "TIFF", 400, True),  # nothing is told at a glance
+        ((2000, 1750), "TIFF", 400, False),
+        ((3000, 2000), "TIFF", 400, True),
+        ((2000, 1750), "WEBP", 400, False),
+        ((3000, 2000), "WEBP", 400, True),
     ],
 )
 def test_heavy_is_what_takes_long(size: tuple[int, int], kind: str, smallest_side: int | None, heavy: bool) -> None:
-    assert cost_of(flat(*size, kind=kind), smallest_side).is_heavy == heavy
+    data = flat(*size, kind=kind, **({"compression": "tiff_lzw"} if kind == "TIFF" else {}))
+    assert cost_of(data, smallest_side).is_heavy == heavy
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "options"),
+    [
+        ("RGB", "WEBP", {}),
+        ("RGB", "WEBP", {"lossless": True}),
+        ("RGBA", "WEBP", {}),
+        ("RGB", "WEBP", {"exif": b"Exif\0\0" + b"x" * 90}),
+        ("L", "TIFF", {}),
+        ("RGB", "TIFF", {"compression": "tiff_lzw"}),
+        ("I;16B", "TIFF", {}),
+        ("RGB", "BMP", {}),
+        ("L", "JPEG", {}),
+        ("LA", "PNG", {}),
+    ],
+)
+def test_the_first_bytes_tell_the_pixels(mode: str, kind: str, options: dict[str, Any]) -> None:
+    assert cost_of(flat(301, 200, mode, kind, **options)).decoded == 301 * 200
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
+def test_of_what_ends_in_its_first_bytes_nothing_is_told_and_it_is_heavy(kind: str) -> None:
+    assert cost_of(flat(64, 64, kind=kind)[:20]).is_heavy
 
 
 def test_a_progressive_jpeg_costs_all_its_pixels_and_many_bytes_are_heavy_anyway() -> None:

@@ -17,19 +17,21 @@ TESTS = REPOSITORY / "tests"
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *map(str, arguments)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=560, check=False)
 
 
 def test_generated_requests_and_damaged_photographs_do_no_harm(tmp_path: Path) -> None:
-    amount = ("--requests", "150", "--photographs", "250", "--longest", "30", "--out", tmp_path)
+    """About a minute of them on two cores."""
+    amount = ("--requests", "900", "--photographs", "1200", "--longest", "30", "--out", tmp_path)
     done = run("benchmarks.fuzz", *amount)
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = tmp_path.glob("*-fuzz.md")
-    assert "| damaged photographs | 250 |" in report.read_text(encoding="utf-8")
+    assert "| damaged photographs | 1200 |" in report.read_text(encoding="utf-8")
 
 
 def test_a_minute_of_soaking_loses_no_answer(tmp_path: Path) -> None:
-    terms = ("--minutes", "0.6", "--load", "0.4", "--swap-every", "8", "--most-growth", "0.1")
+    # not 80 % of what it can do, as `make soak`: beside this, the other half of the tests runs on the same two cores
+    terms = ("--minutes", "1", "--load", "0.4", "--swap-every", "8", "--most-growth", "0.1")
     done = run("benchmarks.soak", *terms, "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = tmp_path.glob("*-soak.md")
