@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import cold_start, company, growth, limit, networks, overload
 from benchmarks.machine import cpu_name
 from model import engines
-from model.engines import usable_cores
+from model.cores import usable_cores
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = {

@@ -26,7 +26,7 @@ from pyarrow import parquet
 
 from benchmarks.machine import cpu_name
 from model import images
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.images import Limits
 from model.registry import open_registry
 from model.segmenter import Segmenter

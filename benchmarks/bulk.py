@@ -28,7 +28,7 @@ from PIL import Image
 from benchmarks.machine import cpu_name
 from benchmarks.photographs import WIDTHS, varied
 from model import engines
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.images import Limits
 from model.registry import open_registry
 from model.segmenter import Segmenter

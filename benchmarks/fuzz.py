@@ -28,7 +28,7 @@ import httpx2
 from benchmarks.machine import cpu_name
 from benchmarks.mutants import Mutant, mutants
 from benchmarks.serving import Service, serving
-from model.engines import usable_cores
+from model.cores import usable_cores
 from service.keys import Key, KeyFile, digest, new_key, write
 
 RESULTS = Path(__file__).parent / "results"

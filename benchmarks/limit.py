@@ -21,7 +21,8 @@ from benchmarks import load
 from benchmarks.photographs import varied
 from benchmarks.serving import Service, serving
 from model import engines, images
-from model.engines import Engine, usable_cores
+from model.cores import usable_cores
+from model.engines import Engine
 from model.registry import open_registry
 from model.segmenter import Segmenter
 

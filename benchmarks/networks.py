@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from model import engines
-from model.engines import Engine, usable_cores
+from model.cores import usable_cores
+from model.engines import Engine
 from model.registry import open_registry
 
 BATCHES = (1, 2, 4, 8)

@@ -30,7 +30,7 @@ from benchmarks.machine import cpu_name
 from benchmarks.photographs import varied
 from benchmarks.serving import Service, serving
 from model import artefact
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.local_registry import LocalRegistry
 from model.registry import open_registry
 

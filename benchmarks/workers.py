@@ -20,7 +20,7 @@ from benchmarks import load
 from benchmarks.machine import cpu_name
 from benchmarks.photographs import varied
 from benchmarks.serving import Service, serving
-from model.engines import usable_cores
+from model.cores import usable_cores
 
 RESULTS = Path(__file__).parent / "results"
 CLIENTS = (1, 2, 8, 32)

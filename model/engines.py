@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from model.cores import usable_cores
 from model.errors import CorruptVersion, EngineUnavailable, InvalidConfiguration
 
 ENGINES = ("openvino", "tensorflow")
@@ -250,13 +251,6 @@ class _TensorFlowEngine:
 def _has_bf16(core: Any) -> bool:
     """Whether the CPU computes in it, not whether it could be emulated."""
     return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on: a container's or `taskset`'s share, not the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _names(ports: list[Any]) -> list[str]:

@@ -10,7 +10,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from model import engines
+from model.cores import usable_cores
 from model.images import Limits
 from model.registry import Registry
 from service import (
@@ -82,13 +82,14 @@ def create_app(settings: Settings, registry: Registry | None = None, group: Grou
     app.state.cloud = storage.CloudPhotographs(settings)
     app.state.transfers = anyio.CapacityLimiter(TRANSFERS)
     app.state.shadow = shadow.Shadow(app.state.metrics)
-    parallel = settings.max_parallel or engines.usable_cores() + 1
+    cores = settings.threads or usable_cores()
+    parallel = settings.max_parallel or cores + 1
     app.state.decoders = Decoders(parallel, settings.decode_memory_bytes, settings.decode_timeout_s)
     app.state.decode = lambda data, side: app.state.decoders.decode(data, limits, side)
     app.state.workers = anyio.CapacityLimiter(parallel)
     terms = queueing.Terms(parallel, settings.max_queue_length, settings.deadline_s)
     app.state.queue = queueing.Queue(terms, app.state.metrics)
-    rules = batching.Rules(settings.max_batch, settings.streams or engines.usable_cores(), settings.max_batch_wait_s)
+    rules = batching.Rules(settings.max_batch, settings.streams or cores, settings.max_batch_wait_s)
     app.state.shared = batching.SharedSegmenters(
         rules, app.state.metrics.batch, crowded=lambda: app.state.queue.under_way > 1
     )

@@ -15,6 +15,7 @@ import fastapi_offline
 from model import engines, images
 from model.artefact import Artefact
 from model.cloud_registry import CloudRegistry
+from model.cores import usable_cores
 from model.errors import CupDiscError
 from model.images import Limits
 from model.registry import Registry
@@ -68,7 +69,7 @@ def _installation() -> Check:
     if missing:
         return Check("installation", "broken", f"not installed: {', '.join(missing)}")
     own = importlib.metadata.version("cupdisc")
-    cores = engines.usable_cores()
+    cores = usable_cores()
     return Check("installation", "good", f"cupdisc {own}, Python {platform.python_version()}, {cores} cores to use")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from model.cloud_registry import CloudRegistry
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.errors import CupDiscError
 from model.images import Limits
 from service import progress

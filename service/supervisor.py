@@ -19,7 +19,7 @@ from socket import IPPROTO_TCP, TCP_NODELAY, socket
 import uvicorn
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.errors import CupDiscError, InvalidConfiguration, NoVersionLive
 from service import logs
 from service.app import create_app
@@ -55,9 +55,9 @@ def divided(settings: Settings, workers: int) -> Settings:
 
     What is counted by caller (`rate`, `concurrent`, `wrong_keys`) stays as it is: each replica counts for itself.
     """
-    cores = max(1, usable_cores() // workers)
+    cores = settings.threads or max(1, usable_cores() // workers)
     share = {
-        "threads": settings.threads or cores,
+        "threads": cores,
         "max_parallel": settings.max_parallel or cores + 1,
         "max_queue_length": math.ceil(settings.max_queue_length / workers),
         "max_connections": math.ceil(settings.max_connections / workers),

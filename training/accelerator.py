@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from model import engines
+from model.cores import usable_cores
 from model.errors import InvalidConfiguration
 
 DEVICES = ("auto", "tpu", "gpu", "cpu")
@@ -214,4 +215,4 @@ def _capability(text: str) -> tuple[int, ...]:
 def _cpu_name() -> str:
     import platform
 
-    return f"{platform.machine()} with {engines.usable_cores()} cores"
+    return f"{platform.machine()} with {usable_cores()} cores"

@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from model import engines
+from model.cores import usable_cores
 from model.normalisation import Distribution
 from training.augment import Sample, draw_sample
 from training.config import NetworkConfig
@@ -86,4 +86,4 @@ def queue_length() -> int:
 
 
 def _workers() -> int:
-    return max(2, engines.usable_cores())
+    return max(2, usable_cores())

@@ -6,7 +6,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.errors import CupDiscError
 from service.archive import run as archive
 from service.archive.run import Outcome, Stopped, Wish

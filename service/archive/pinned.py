@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 
 from model.bucket import Patience
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.errors import CorruptVersion
 from model.registry import open_registry
 from model.segmenter import Segmenter

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from model.engines import usable_cores
+from model.cores import usable_cores
 from model.errors import CupDiscError, InvalidConfiguration
 
 LOCAL = "FnApiRunner"

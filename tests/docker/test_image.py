@@ -36,6 +36,12 @@ def segment(container: Running) -> dict:
         return json.load(answer)
 
 
+@pytest.mark.parametrize(("quota", "expected"), [("0.5", 1), ("1.5", 2)])
+def test_it_sees_how_much_of_the_cores_it_may_use(image: str, quota: str, expected: int):
+    said = docker("run", "--rm", "--cpus", quota, image, "doctor")
+    assert f" {expected} cores to use" in said
+
+
 @pytest.mark.timeout(600)
 def test_a_photograph_gets_the_answer_that_it_gets_here(running: Running):
     (here,) = Segmenter(open_registry("bundled").open("production")).segment([decode(EXAMPLE.read_bytes()).pixels])

@@ -173,6 +173,15 @@ def test_the_documents_references_lead_somewhere(client: TestClient) -> None:
         assert name in document.json()["components"]["schemas"]
 
 
+def test_threads_bound_what_is_done_at_a_time_however_many_cores_the_machine_has(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.app.usable_cores", lambda: 64)
+    state = create_app(Settings(registry=str(published), threads=2)).state
+    assert state.workers.total_tokens == 3
+    assert state.shared._rules.at_once == 2
+
+
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUPDISC_MAX_PARALLEL", "3")
     assert Settings().max_parallel == 3
