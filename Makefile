@@ -94,8 +94,8 @@ soak: install  ## MINUTES=30 at 80 % of the limit, another version every minute,
 licences: install  ## of every package
 	$(BIN)/pip-licenses --format=markdown --order=license --with-urls
 
-audit: install  ## known faults of the packages that the service needs; fails where PyPI's advisories cannot be reached
-	for lock in service image image-tensorflow bulk; do \
+audit: install  ## known faults of the packages that are shipped; fails where PyPI's advisories cannot be reached
+	for lock in service image image-tensorflow training bulk; do \
 	  $(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements/$$lock.txt || exit 1; \
 	done
 
