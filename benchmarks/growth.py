@@ -18,11 +18,18 @@ MEGAPIXELS = (0.3, 1, 3, 6, 12, 24)
 BATCHES = (1, 2, 4, 8, 16)
 
 
-def enlarged(megapixels: float) -> bytes:
-    """The example as a square JPEG."""
+ENCODED = {  # below 32 MiB
+    "JPEG": {"quality": 90},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+
+
+def enlarged(megapixels: float, encoding: str = "JPEG") -> bytes:
+    """The example as a square file."""
     side = round((megapixels * 1e6) ** 0.5)
     file = io.BytesIO()
-    Image.open(EXAMPLE).convert("RGB").resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    large = Image.open(EXAMPLE).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+    large.save(file, encoding, **ENCODED.get(encoding, {}))
     return file.getvalue()
 
 
