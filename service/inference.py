@@ -66,7 +66,8 @@ async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: W
         state.metrics.stage(stage, took_ms / 1000)
     state.metrics.answer(segmenter.version, answered.segmentation)
     if (candidate := state.live.shadow_of(segmenter)) is not None:
-        state.shadow.compare(answered.decoded, answered.segmentation, segmenter.version, candidate)
+        known = getattr(request.state, "caller", "")  # no address: it is nobody's business in metrics
+        state.shadow.compare(answered.decoded, answered.segmentation, segmenter.version, candidate, known)
     return answered
 
 

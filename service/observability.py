@@ -37,6 +37,7 @@ DIFFERENCES = (
     0.4,
 )  # of vCDR, second minus first
 UNKNOWN_ROUTE = "other"  # one label for every path that does not exist: clients must not be able to make labels
+MOST_CALLERS, OTHER_CALLERS = 200, "others"  # each has three histograms of its own
 REQUEST_ID = "X-Request-ID"
 QUIET = ("/health/live", "/health/ready", "/metrics")  # asked every few seconds: logged at debug
 METHODS = ("GET", "POST", "OPTIONS")  # others are counted together, for the same reason
@@ -125,7 +126,7 @@ class Metrics:
             buckets=DISTANCES,
             registry=own,
         )
-        pair = ["version", "compared_with"]
+        pair = ["version", "compared_with", "caller"]
         self._disc_dice = Histogram(
             "cupdisc_shadow_disc_dice", "Two versions' discs of one photograph.", pair, buckets=DICES, registry=own
         )
@@ -140,6 +141,7 @@ class Metrics:
             registry=own,
         )
         self._roles: dict[str, str] = {}
+        self._callers: set[str] = set()  # that have a label
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One answer; `route` is the path's pattern, never the path itself."""
@@ -216,15 +218,23 @@ class Metrics:
         disc_dice: float | None,
         cup_dice: float | None,
         vcdr_difference: float | None,
+        caller: str = "",
     ) -> None:
-        """One photograph seen by two versions; None where one of them drew nothing. The difference is b minus a."""
+        """One photograph seen by two versions; None where one of them drew nothing. The difference is b minus a.
+
+        Args:
+            caller: who sent it, as the key file names them; empty for anybody.
+        """
+        if caller not in self._callers:
+            caller = OTHER_CALLERS if len(self._callers) >= MOST_CALLERS else caller
+            self._callers.add(caller)
         for histogram, value in (
             (self._disc_dice, disc_dice),
             (self._cup_dice, cup_dice),
             (self._difference, vcdr_difference),
         ):
             if value is not None:
-                histogram.labels(version_a, version_b).observe(value)
+                histogram.labels(version_a, version_b, caller).observe(value)
 
     def render(self) -> bytes:
         """All of it in Prometheus's text format."""

@@ -24,12 +24,18 @@ class Shadow:
         self._free = threading.Semaphore(1)
         self._closed = False
 
-    def compare(self, photograph: Decoded, answered: Segmentation, version: str, candidate: Segmenter) -> None:
-        """Segment a photograph with the candidate too, and count how it differs. Returns at once."""
+    def compare(
+        self, photograph: Decoded, answered: Segmentation, version: str, candidate: Segmenter, caller: str = ""
+    ) -> None:
+        """Segment a photograph with the candidate too, and count how it differs. Returns at once.
+
+        Args:
+            caller: as `Metrics.comparison`.
+        """
         if self._closed or not self._free.acquire(blocking=False):
             self._metrics.version_event("not_compared", candidate.version)
             return
-        work = (photograph, answered, version, candidate)
+        work = (photograph, answered, version, candidate, caller)
         threading.Thread(target=self._compare, args=work, name="shadow", daemon=True).start()
 
     def close(self) -> None:
@@ -38,7 +44,9 @@ class Shadow:
         if self._free.acquire(timeout=5.0):
             self._free.release()
 
-    def _compare(self, photograph: Decoded, answered: Segmentation, version: str, candidate: Segmenter) -> None:
+    def _compare(
+        self, photograph: Decoded, answered: Segmentation, version: str, candidate: Segmenter, caller: str
+    ) -> None:
         try:
             (other,) = candidate.segment([photograph])
             difference = None
@@ -50,6 +58,7 @@ class Shadow:
                 disc_dice=dice(answered.drawn >= Label.RIM, other.drawn >= Label.RIM),
                 cup_dice=dice(answered.drawn == Label.CUP, other.drawn == Label.CUP),
                 vcdr_difference=difference,
+                caller=caller,
             )
             self._metrics.version_event("compared", candidate.version)
         except Exception as error:  # whatever it is, it is the candidate's trouble alone

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.app import create_app
-from service.observability import Metrics
+from service.observability import MOST_CALLERS, Metrics
 from service.settings import Settings
 from tests.photographs import REPOSITORY
 from tests.service.conftest import EYE, draw_eye, encode
@@ -89,16 +89,26 @@ def test_a_role_has_one_version_at_a_time() -> None:
 
 def test_a_comparison_leaves_out_what_was_not_drawn() -> None:
     metrics = Metrics()
-    metrics.comparison("1", "2", 0.9, None, None)
-    metrics.comparison("1", "2", 0.8, 0.7, -0.05)
+    metrics.comparison("1", "2", 0.9, None, None, "east")
+    metrics.comparison("1", "2", 0.8, 0.7, -0.05, "east")
     found = samples(metrics.render().decode())
-    pair = ("compared_with=2", "version=1")
+    pair = ("caller=east", "compared_with=2", "version=1")
     assert found[("cupdisc_shadow_disc_dice_count", *pair)] == 2
     assert found[("cupdisc_shadow_cup_dice_count", *pair)] == 1
     below = [
-        found["cupdisc_shadow_vertical_ratio_difference_bucket", pair[0], f"le={le}", pair[1]] for le in (-0.1, -0.05)
+        found["cupdisc_shadow_vertical_ratio_difference_bucket", *pair[:2], f"le={le}", pair[2]] for le in (-0.1, -0.05)
     ]
     assert below == [0, 1]
+
+
+def test_callers_beyond_the_first_few_share_a_label() -> None:
+    metrics = Metrics()
+    for number in range(MOST_CALLERS + 5):
+        metrics.comparison("1", "2", 0.9, 0.9, 0.0, f"clinic-{number}")
+    found = samples(metrics.render().decode())
+    counts = {key[1]: count for key, count in found.items() if key[0] == "cupdisc_shadow_disc_dice_count"}
+    assert len(counts) == MOST_CALLERS + 1
+    assert (counts["caller=clinic-0"], counts["caller=others"]) == (1, 5)
 
 
 def test_two_services_in_one_process_count_apart(start: Callable[..., TestClient]) -> None:

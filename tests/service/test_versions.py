@@ -15,7 +15,7 @@ from model.local_registry import LocalRegistry
 from model.segmenter import Segmenter
 from service import probe
 from service.app import create_app
-from service.keys import digest, new_key
+from service.keys import Key, KeyFile, digest, new_key, write
 from service.settings import Settings
 from tests import example_by_hand
 from tests.model.test_signature import write_keys
@@ -230,6 +230,24 @@ def test_a_shadow_is_compared_and_not_shown(serve: Start, here: LocalRegistry) -
     assert 1.5 < figure(client, "cupdisc_shadow_cup_dice_sum", **pair) < 2.7
     difference = "cupdisc_shadow_vertical_ratio_difference_bucket"
     assert (figure(client, difference, **pair, le="0.05"), figure(client, difference, **pair, le="+Inf")) == (0, 3)
+
+
+def test_a_shadow_tells_whose_photographs_it_sees_otherwise(serve: Start, here: LocalRegistry, tmp_path: Path) -> None:
+    here.set_alias("candidate", NEXT)
+    secrets = {name: new_key() for name in ("east", "west")}
+    callers = tuple(
+        Key(name=name, scopes=frozenset({"segment", "admin"}), sha256=digest(key)) for name, key in secrets.items()
+    )
+    write(tmp_path / "keys.json", KeyFile(keys=callers))
+    client = serve(shadow_share=1.0, keys=str(tmp_path / "keys.json"))
+    for number, name in enumerate(("east", "west", "east"), start=1):
+        client.headers["X-API-Key"] = secrets[name]
+        assert version_of(client) == NOW
+        while figure(client, "cupdisc_version_events_total", event="compared", version=NEXT) < number:
+            pass
+    pair = {"version": NOW, "compared_with": NEXT}
+    counts = [figure(client, "cupdisc_shadow_cup_dice_count", **pair, caller=name) for name in secrets]
+    assert counts == [2, 1]
 
 
 def test_a_bad_candidate_harms_nobody(serve: Start, here: LocalRegistry) -> None:
