@@ -1,1 +1,7 @@
 """Makes new versions from annotated photographs: the command line `cupdisc-train`."""
+
+import os
+
+# NumPy's products here are small; its own threads would wait for each other, and take cores from the networks meanwhile.
+# Has to be said before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
