@@ -33,7 +33,11 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def best_workers(cores: int) -> int:
-    """One for every two cores: on two, several processes answered no more than one (docs/speed.md)."""
+    """One for every two cores.
+
+    On two, several answered as many photographs as one from 8 clients on, and refused some that one had room for; to
+    2 clients they were quicker in one of two runs (docs/speed.md). Beyond two cores it is a guess.
+    """
     return max(1, cores // CORES_EACH)
 
 

@@ -1,6 +1,6 @@
 """The plan: the simulation held against the real run, then sizes that no machine here has, and what they cost.
 
-python -m benchmarks.scaling.plan --real benchmarks/results/2026-11-25-two-replicas.json
+python -m benchmarks.scaling.plan --real benchmarks/results/2026-11-26-two-replicas.json
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import load
+from benchmarks.scaling import archive
 from benchmarks.scaling.real import PARALLEL, SEED, arrivals
 from benchmarks.scaling.simulation import Outcome, Scaling, Shape, replayed, scaled
 
@@ -179,21 +180,19 @@ def report(real: dict[str, Any]) -> str:
             f" | {before:,} → {round(before * grown):,} |"
         )
     gigabytes = ARCHIVE * mib * 2**20 / 1e9
-    work_s = ARCHIVE * cost_s
-    compute = work_s * (usd["vcpu_always"] + POD_GIB / POD_CORES * usd["memory"])
+    fastest_s = ARCHIVE * archive.cost_s(archive.numbers()) / ARCHIVE_CORES[-1]
     reading, writing = ARCHIVE * usd["read"], 2 * ARCHIVE * usd["write"]
     lines += [
         "",
         f"## An archive of {ARCHIVE:,} photographs",
         "",
-        "Arithmetic from what the service needs for one photograph. "
-        f"{gigabytes / 1000:,.0f} TB in; {work_s / 3600:,.0f} core hours. Days: "
-        + ", ".join(f"{work_s / cores / 86400:,.1f} on {cores:,} cores" for cores in ARCHIVE_CORES)
-        + f". To be read by {ARCHIVE_CORES[-1]:,} cores: {ARCHIVE_CORES[-1] / cost_s * mib / 1024 * 8:,.0f} Gbit/s.",
+        *archive.section(ARCHIVE, ARCHIVE_CORES, costs, replica_usd / POD_CORES, SEED),
         "",
-        "| what | USD |",
+        f"{gigabytes / 1000:,.0f} TB in. To be read by {ARCHIVE_CORES[-1]:,} cores:"
+        f" {gigabytes * 8 / fastest_s:,.0f} Gbit/s.",
+        "",
+        "| beside cores and memory | USD |",
         "|---|---|",
-        f"| cores and memory | {compute:,.0f} |",
         f"| reading every photograph once | {reading:,.0f} |",
         f"| writing two masks of each; a table alone costs nothing to speak of | {writing:,.0f} |",
         f"| keeping the photographs for a month | {gigabytes * usd['storage']:,.0f} |",
@@ -207,11 +206,15 @@ def report(real: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def newest() -> Path | None:
+    """What the last real run kept, of those without a name of their own, such as `…-epyc-two-replicas.json`."""
+    return max(RESULTS.glob("????-??-??-two-replicas.json"), default=None)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    newest = max(RESULTS.glob("*-two-replicas.json"), default=None)
-    parser.add_argument("--real", type=Path, default=newest, required=newest is None, help="what the real run kept")
+    parser.add_argument("--real", type=Path, default=newest(), required=newest() is None, help="what the real run kept")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
     options = parser.parse_args()
     real = json.loads(options.real.read_text(encoding="utf-8"))

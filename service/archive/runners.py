@@ -69,8 +69,14 @@ def _local(workers: int) -> Any:
 
 
 def threads(runner: str, workers: int) -> int:
-    """That each worker process gives the networks; 0: all cores of the machine that it finds itself on."""
-    return max(1, usable_cores() // workers) if runner == LOCAL else 0
+    """That each worker process gives the networks; 0: all cores of the machine that it finds itself on.
+
+    One on other machines: Dataflow starts a process for every core of a worker (Beam asks it for
+    `use_multiple_sdk_containers`), and processes that each took all cores would hold each other up.
+    """
+    if runner == LOCAL:
+        return max(1, usable_cores() // workers)
+    return 0 if runner == PRISM else 1
 
 
 def cause(error: BaseException) -> str:

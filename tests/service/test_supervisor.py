@@ -27,10 +27,27 @@ LAPSE = "2026.1.1"
 def pair(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Two replicas."""
     folder = tmp_path_factory.mktemp("pair")
-    settings = {"registry": published, "replica": "one", "rate": "", "compiled": folder / "compiled"}
+    settings = {"registry": published, "replica": "one", "rate": ""}
     with running(folder, "--workers", "2", **settings) as service:
         service.wait(lambda: len(replicas(service)) == 2)
         yield service
+
+
+def test_the_others_start_from_what_the_first_has_compiled(published: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "compiled"
+    with running(tmp_path, "--workers", "2", registry=published, compiled=cache) as service:
+        service.wait(lambda: bool(replicas(service)))
+        kept = blobs(cache)
+        service.wait(lambda: len(replicas(service)) == 2)
+        assert len(kept) == 2  # a locator and a segmenter
+        assert blobs(cache) == kept
+        memory = [Path(f"/proc/{pid}/maps").read_text(encoding="utf-8") for pid in pids(service)]
+        assert [all(str(cache / name) in one for name in kept) for one in memory].count(True) == 1  # who began later
+
+
+def blobs(cache: Path) -> dict[str, int]:
+    """Name, and when it was written."""
+    return {file.name: file.stat().st_mtime_ns for file in cache.glob("*.blob")}
 
 
 def replicas(service: Running) -> list[dict[str, Any]]:

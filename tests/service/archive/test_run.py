@@ -104,6 +104,24 @@ def test_runners_that_are_let_through(given: str, options: list[str], taken: str
     assert runners.checked(given, options) == taken
 
 
+@pytest.mark.parametrize(
+    ("runner", "workers", "expected"),
+    [
+        ("FnApiRunner", 1, 8),
+        ("FnApiRunner", 3, 2),
+        ("FnApiRunner", 9, 1),
+        ("DataflowRunner", 1, 1),
+        ("FlinkRunner", 8, 1),
+        ("PrismRunner", 8, 0),
+    ],
+)
+def test_processes_of_a_machine_share_its_cores(
+    runner: str, workers: int, expected: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(runners, "usable_cores", lambda: 8)
+    assert runners.threads(runner, workers) == expected
+
+
 def test_a_version_that_is_not_there(eyes: Path, tmp_path: Path, published: Path):
     assert "2030.1.1" in refusal(eyes, tmp_path / "out", "--registry", published, "--version", "2030.1.1")
 
