@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+import textwrap
 import typing
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,15 @@ def layouts() -> str:
     for name, layout in LAYOUTS.items():
         options = "; ".join(f"`{key}`: {', '.join(values)}" for key, values in layout.options.items())
         rows.append((f"`{name}`", options, layout.terms, layout.citation))
-    return table(("layout", "options, the default first", "terms", "please cite"), rows)
+    head = ("layout", "options, the default first", "terms", "please cite")
+    trees = [layout_tree(name, layout.read) for name, layout in LAYOUTS.items() if name != "folder"]
+    return "\n\n".join([table(head, rows), *trees])
+
+
+def layout_tree(name: str, read: typing.Callable[..., Any]) -> str:
+    """What a layout's module says of itself: the data set, the tree below its folder, the values in its masks."""
+    about, tree, *values = (inspect.getdoc(inspect.getmodule(read)) or "").split("\n\n")
+    return "\n\n".join([f"### `{name}`", about, f"```text\n{textwrap.dedent(tree)}\n```", *values])
 
 
 def comments_of(kind: type) -> dict[str, str]:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +21,8 @@ from service.settings import Settings
 from tests import documents
 from tests.documents import Block
 from tests.photographs import REPOSITORY
+from training.config import SourceConfig
+from training.sources.layouts import LAYOUTS
 
 # a cloud, a container, or minutes of a machine at rest; decide on one more
 NOT_RUN = {
@@ -67,6 +70,14 @@ def test_every_block_is_of_a_known_kind_and_not_too_wide():
             if page.name != "README.md":
                 assert max(map(len, block.text.splitlines())) <= WIDEST, f"{block.page}, line {block.line}"
             assert block.language in LANGUAGES, f"{block.page}, line {block.line}: {block.language}"
+
+
+def test_every_source_that_a_page_shows_may_stand_in_a_preset():
+    tables = [
+        tomllib.loads(b.text) for page in documents.pages() for b in documents.blocks(page) if b.language == "toml"
+    ]
+    sources = [SourceConfig(**source) for table in tables for source in table.get("sources", ())]
+    assert {"folder", "papila"} <= {source.layout for source in sources}
 
 
 def test_a_wrong_page_is_noticed(tmp_path: Path):
@@ -145,6 +156,10 @@ def test_references_name_everything(site: Path):
         assert path in api
     for kind in ANSWERS:
         assert f'id="{kind.code}"' in api
+    presets = (site / "reference/presets.html").read_text(encoding="utf-8")
+    for name in LAYOUTS:
+        assert f"<code>{name}</code>" in presets
+    assert "ExpertsSegmentations/Contours/RET002OD_disc_exp1.txt" in presets
     settings = (site / "reference/configuration.html").read_text(encoding="utf-8")
     for name in Settings.model_fields:
         assert f"CUPDISC_{name.upper()}" in settings

@@ -4,13 +4,14 @@ from typing import Any
 
 from model.artefact import Manifest
 from training.calibrate import COVERAGE
+from training.compare import OWN
 from training.populations import population
 
 INTENDED_USE = """\
 Research and education. It outlines the optic disc and the optic cup on colour fundus photographs and computes the
 cup-to-disc ratio. It is not a medical device, it makes no diagnosis, and no clinical decision may rest on it. The
-training photographs come under terms that allow research and education only (below): that holds for these weights too.
-The code around them is Apache-2.0."""
+terms of the training photographs, source by source below, hold for these weights too. The code around them is
+Apache-2.0."""
 
 LIMITS = """\
 - The ratio depends on where an annotator sees the cup's edge. Experts differ from each other by 0.03 to 0.08 on
@@ -88,8 +89,7 @@ def write_card(manifest: Manifest) -> str:
         "",
         *_more_figures(manifest.metrics),
         *_comparison(training.get("comparison")),
-        "The limits of what is gradable, and the interval, were set on these same held-out photographs; Dice and",
-        "errors do not depend on them, the counts of refusals do.",
+        *_judged(manifest),
         "",
     ]
     if calibration:
@@ -153,11 +153,36 @@ def _more_figures(metrics: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def _judged(manifest: Manifest) -> list[str]:
+    """By which photographs the version knows its limits, if by any."""
+    by = {row["how"] for row in manifest.metrics}.intersection(OWN)
+    if "held out" in by:
+        return [
+            "The limits of what is gradable, and the interval, were set on these same held-out photographs; Dice and",
+            "errors do not depend on them, the counts of refusals do.",
+        ]
+    return [
+        *([] if by else ["**No photograph was held out: nothing tells how good this version is.**"]),
+        "It has no limits of what is gradable, so that it refuses only where it finds nothing, and its ratios have no",
+        "interval: both come from held-out photographs of the sources that a version was trained on.",
+    ]
+
+
 def _comparison(comparison: dict[str, Any] | None) -> list[str]:
     """What the version gained or lost against the one that was in production."""
     if not comparison:
         return []
+    lines = []
+    if missing := comparison.get("not_compared"):
+        lines += [
+            f"{comparison['with']}, which was in production, was judged on {', '.join(missing)}. This version was not:",
+            "whether it is worse there, nobody knows.",
+            "",
+        ]
+    if not comparison["rows"]:
+        return [*lines, f"No photograph tells whether it is better or worse than {comparison['with']}.", ""]
     return [
+        *lines,
         f"Against {comparison['with']}, which was in production, on the same photographs (it may have been trained on",
         "some of them); a positive gain is better:",
         "",
@@ -219,8 +244,8 @@ def _coverage(manifest: Manifest) -> list[str]:
 
 
 def _source_row(row: dict[str, Any]) -> str:
-    cells = [row[k] for k in ("name", "trained_on", "cups_annotated", "held_out", "left_out", "terms", "citation")]
-    return _cells(*cells)
+    counts = [row[k] for k in ("name", "trained_on", "cups_annotated", "held_out", "left_out")]
+    return _cells(*counts, row["terms"] or "not told", row["citation"])
 
 
 def _figure_row(row: dict[str, Any]) -> str:

@@ -118,11 +118,14 @@ def publish(
     member: Annotated[
         int | None, typer.Option(help="Of a segmenter that averages several networks, this one alone; from 1.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Publish a worse version too; its card says so.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Publish a worse or unjudged version too; its card says so.")
+    ] = False,
 ) -> None:
     """Export a trained run, evaluate and calibrate it on its held-out photographs, and put it into a registry.
 
-    Where the registry has an alias `production`, a version that is worse than that on any source is refused.
+    Where the registry has an alias `production`, a version that is worse than that on any source is refused. So is one
+    that held nothing out, or nothing of a source that production was judged on.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained it: only TensorFlow writes what every engine reads
     from training.evaluate import read_csv

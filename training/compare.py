@@ -1,6 +1,6 @@
 """Is one version worse than another? Both on the same photographs, source by source."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,19 @@ from training.evaluate import Result
 from training.metrics import bootstrap_interval
 
 MARGIN = 0.01  # Dice, or vertical ratio, by which a version may be worse
+OWN = ("held out", "left out")  # how a version's own photographs stand in its metrics
 
 
 class WorseVersion(CupDiscError):
     """A version is worse than the one that it would replace, beyond the margin, on at least one source."""
 
     code = "worse_version"
+
+
+class UnjudgedVersion(CupDiscError):
+    """Nothing tells whether a version is worse than the one that it would replace, or nothing does on some source."""
+
+    code = "unjudged_version"
 
 
 def compare(new: Sequence[Result], old: Sequence[Result]) -> list[dict[str, Any]]:
@@ -62,6 +69,17 @@ def worse(rows: Sequence[dict[str, Any]], margin: float) -> list[str]:
         for row in rows
         if row["gain"] < -margin
     ]
+
+
+def not_compared(judged: Iterable[str], metrics: Sequence[dict[str, Any]]) -> list[str]:
+    """Sources that an older version was judged on, and that a new one is not, by name.
+
+    Args:
+        judged: sources of which the new version's run kept photographs away.
+        metrics: of the older version's manifest. What it says of other runs is no judgement of that version.
+    """
+    own = {row["source"] for row in metrics if row["how"] in OWN}
+    return sorted(own.difference(judged))
 
 
 def _value(result: Result, figure: str) -> float | None:

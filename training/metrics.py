@@ -1,6 +1,6 @@
 """How well a drawn mask agrees with an annotated one, and how sure a figure over photographs is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -125,6 +125,19 @@ def bootstrap_interval(values: Sequence[float], seed: int = 1, coverage: float =
     numbers = np.asarray(values, np.float64)
     random = np.random.default_rng(seed)
     return _middle(numbers[random.integers(0, numbers.size, (RESAMPLES, numbers.size))].mean(axis=1), coverage)
+
+
+def bootstrap_intervals(
+    values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], seed: int = 1, coverage: float = 0.95
+) -> list[tuple[float, float]]:
+    """Percentile bootstrap over photographs of several figures that are no means.
+
+    Args:
+        values: (N,), one of each photograph; every resample keeps their order.
+        statistic: (R, N) resamples → (K, R), the K figures of each.
+    """
+    drawn = np.random.default_rng(seed).integers(0, values.size, (RESAMPLES, values.size))
+    return [_middle(figure, coverage) for figure in statistic(values[np.sort(drawn, axis=1)])]
 
 
 def binomial_interval(hits: int, count: int, coverage: float = 0.95) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from model.segmenter import Segmenter, Thresholds
 from model.unet import UNetConfig
 from training import calibrate
 from training.card import write_card
-from training.compare import MARGIN, WorseVersion, compare, worse
+from training.compare import MARGIN, UnjudgedVersion, WorseVersion, compare, not_compared, worse
 from training.evaluate import Result, evaluate, overlaps, write_csv
 from training.report import write_report
 from training.run import Trained
@@ -131,6 +131,7 @@ def _stage(
         manifest.training["comparison"] = {
             "with": production.manifest.version,
             "rows": compare([*results, *not_seen], _evaluate(production, [*seen, *unseen], console)),
+            "not_compared": not_compared(_judging(trained), production.manifest.metrics),
         }
     manifest = dataclasses.replace(manifest, metrics=metrics)
     report = folder / "report"
@@ -160,23 +161,30 @@ def publish_run(
     """`stage_version` in a temporary folder, then publish it; the registry changes at once or not at all.
 
     Where the registry has an alias `production`, both versions answer for the same photographs, the held-out ones of
-    this run. Production may have been trained on some of them, which speaks for it alone.
+    this run. Production may have been trained on some of them, which speaks for it alone. A run that held nothing out,
+    or nothing of a source that production was judged on, leaves the question open and is refused. Where there is no
+    production, there is nothing to be worse than: such a run is published, and its card says that nothing judged it.
 
     Args:
         alias: to point at the new version; checked to be where it was before the comparison.
         margin: mean Dice, or vertical ratio, by which the version may be worse than production, on any source.
-        force: publish a worse one; its card then says so.
+        force: publish a worse or an unjudged one; its card then says so.
     Raises:
+        UnjudgedVersion: nothing to compare by, on all sources or on some; nothing was published.
         WorseVersion: it is worse, and nothing was published.
         AliasConflict: somebody moved the alias meanwhile; the version is published, the alias is theirs.
     """
     aliases = registry.aliases()
     production = registry.open(PRODUCTION) if PRODUCTION in aliases else None
+    if production is not None and not force:
+        _check_judged(trained, production.manifest)
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
         folder = Path(parent) / facts.version
         folder.mkdir()
         staged, _ = stage_version(trained, facts, folder, console, left_out, production)
         console.print(metrics_table(staged.manifest.metrics))
+        if not _judging(trained):
+            console.print("no photograph was held out: nothing tells how good this version is")
         if production is not None:
             rows = staged.manifest.training["comparison"]["rows"]
             console.print(comparison_table(rows, production.manifest.version))
@@ -192,6 +200,24 @@ def publish_run(
         if alias is not None:
             registry.set_alias(alias, facts.version, expected=aliases.get(alias))
         return published
+
+
+def _judging(trained: Trained) -> list[str]:
+    """The sources of which a run kept photographs away."""
+    return [name for name, split in trained.splits.items() if split.held_out]
+
+
+def _check_judged(trained: Trained, production: Manifest) -> None:
+    """Before anything is computed. Raises UnjudgedVersion."""
+    judging = _judging(trained)
+    missing = not_compared(judging, production.metrics)
+    if judging and not missing:
+        return
+    without = f"no photographs of {', '.join(missing)}" if missing else "no photographs"
+    raise UnjudgedVersion(
+        f"the run held out {without}, so nothing tells whether it is worse than {production.version}"
+        f"{' there' if judging else ''}; nothing was published. Hold some out and train once more, or --force it"
+    )
 
 
 def comparison_table(rows: Sequence[dict[str, Any]], version: str) -> Table:

@@ -181,11 +181,13 @@ def _outline(picture: np.ndarray, frame: Frame, mask: np.ndarray, colour: tuple[
 def _table(metrics: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
     """(name, (value, interval) of each source) of the figures that any source has."""
 
-    def cell(row: dict[str, Any], key: str, form: str) -> tuple[str, str]:
+    def cell(row: dict[str, Any], key: str, form: str, part: str = "") -> tuple[str, str]:
         if key not in row:
             return ("–", "")
-        interval = row.get(f"{key}_95")
-        return form.format(row[key]), " to ".join(form.format(value) for value in interval) if interval else ""
+        value, interval = row[key], row.get(f"{key}_95")
+        if part:
+            value, interval = value[part], interval and interval[part]
+        return form.format(value), " to ".join(form.format(end) for end in interval) if interval else ""
 
     table = [
         (name, [cell(row, key, form) for row in metrics])
@@ -201,7 +203,7 @@ def _table(metrics: Sequence[dict[str, Any]]) -> list[tuple[str, list[tuple[str,
         ("vertical_mae_of_the_surest", "vCDR mean abs. error, ", {"0.9": "surest 90 %", "0.5": "surest half"}),
     ):
         for part, name in names.items():
-            cells = [(f"{row[key][part]:.3f}" if key in row else "–", "") for row in metrics]
+            cells = [cell(row, key, "{:.3f}", part) for row in metrics]
             if any(key in row for row in metrics):
                 table.append((prefix + name, cells))
     return table

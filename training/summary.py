@@ -1,6 +1,6 @@
 """Results of photographs → figures per source, each with its interval; for the manifest, the card and the report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from training.metrics import (
     BINS,
     binomial_interval,
     bootstrap_interval,
+    bootstrap_intervals,
     calibration_interval,
     expected_calibration_error,
     iou,
@@ -23,7 +24,8 @@ KEPT = (1.0, 0.9, 0.8, 0.5)  # shares of photographs, those with the surest cups
 def summarise(results: Sequence[Result], how: str) -> list[dict[str, Any]]:
     """Figures per source, JSON types; all photographs counted, refused ones included.
 
-    A mean stands beside its 95 % bootstrap interval over photographs, `<name>_95`. Hausdorff distances are of the 95th
+    A figure stands beside its 95 % bootstrap interval over photographs, `<name>_95`; where a name holds several figures
+    (percentiles of the ratio's error, errors of the surest), so does that. Hausdorff distances are of the 95th
     percentile, in pixels of the photograph and in disc diameters; a photograph on which nothing was drawn has none
     and is counted apart. `interval_coverage` is of the answers that carry an interval, with an exact binomial one.
 
@@ -42,10 +44,15 @@ def vertical_errors(results: Sequence[Result]) -> np.ndarray:
 
 def errors_by_coverage(results: Sequence[Result]) -> np.ndarray:
     """(n,) mean absolute error of the vertical ratio over the k photographs with the surest cups, k = 1 to n."""
+    errors = _surest_first(results)
+    return np.asarray(np.cumsum(errors) / np.arange(1, errors.size + 1))
+
+
+def _surest_first(results: Sequence[Result]) -> np.ndarray:
+    """(n,) absolute errors of the vertical ratio, where annotated, by falling confidence of the cup."""
     annotated = [r for r in results if r.vertical_error is not None]
     order = np.argsort([-r.cup_confidence for r in annotated], kind="stable")
-    errors = np.abs(vertical_errors(annotated))[order]
-    return np.asarray(np.cumsum(errors) / np.arange(1, errors.size + 1))
+    return np.asarray(np.abs(vertical_errors(annotated))[order])
 
 
 def covered(results: Sequence[Result]) -> list[bool]:
@@ -75,14 +82,7 @@ def _figures(source: str, results: Sequence[Result], how: str) -> dict[str, Any]
         figures |= _mean("cup_iou", [iou(float(r.cup_dice or 0.0)) for r in with_cup])
         figures |= _distances("cup", with_cup) | _mean("cup_radii_ratio", _known(with_cup, "cup_radii_ratio"))
         figures |= _mean("vertical_mae", np.abs(errors)) | _mean("vertical_bias", errors)
-        quantiles = np.percentile(np.abs(errors), PERCENTILES)
-        figures["vertical_error_percentiles"] = {
-            str(percentile): round(float(value), 4) for percentile, value in zip(PERCENTILES, quantiles, strict=True)
-        }
-        kept = errors_by_coverage(with_cup)
-        figures["vertical_mae_of_the_surest"] = {
-            f"{share:g}": round(float(kept[max(1, round(share * kept.size)) - 1]), 4) for share in KEPT
-        }
+        figures |= _percentiles(np.abs(errors)) | _of_the_surest(_surest_first(with_cup))
     figures |= _coverage(with_cup) | _glaucoma(with_cup)
     for channel, name in enumerate(("disc", "cup")):
         tables = pixel_tables(results, channel)
@@ -147,6 +147,38 @@ def _mean(name: str, values: Sequence[float] | np.ndarray) -> dict[str, Any]:
     if not len(values):
         return {}
     return {name: round(float(np.mean(values)), 4), f"{name}_95": _rounded(bootstrap_interval(list(values)))}
+
+
+def _percentiles(errors: np.ndarray) -> dict[str, Any]:
+    return _several(
+        "vertical_error_percentiles",
+        map(str, PERCENTILES),
+        errors,
+        lambda samples: np.asarray(np.percentile(samples, PERCENTILES, axis=1)),
+    )
+
+
+def _of_the_surest(errors: np.ndarray) -> dict[str, Any]:
+    """Means over the first of the errors; a resample that draws a sure photograph twice counts it twice."""
+    counts = [max(1, round(share * errors.size)) for share in KEPT]
+    return _several(
+        "vertical_mae_of_the_surest",
+        (f"{share:g}" for share in KEPT),
+        errors,
+        lambda samples: np.stack([samples[:, :count].mean(axis=1) for count in counts]),
+    )
+
+
+def _several(
+    name: str, parts: Iterable[str], values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, Any]:
+    """As `_mean`, for figures that belong together; `statistic` as `bootstrap_intervals` takes it."""
+    found = zip(parts, statistic(values[None])[:, 0], bootstrap_intervals(values, statistic), strict=True)
+    rows = [(part, round(float(value), 4), _rounded(interval)) for part, value, interval in found]
+    return {
+        name: {part: value for part, value, _ in rows},
+        f"{name}_95": {part: interval for part, _, interval in rows},
+    }
 
 
 def _rounded(values: Sequence[float]) -> list[float]:

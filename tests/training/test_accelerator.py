@@ -13,13 +13,15 @@ from model.errors import InvalidConfiguration
 from tests.photographs import REPOSITORY
 from tests.training.tiny import CPU_ALONE, EIGHT_DEVICES
 from training.accelerator import Accelerator, choose
+from training.scale import collectives_of
 
 Steps = dict[str, dict[str, Any]]
 
 
 def run_steps(backend: str, folder: Path) -> Steps:
-    """What `tests.training.steps` found out: its facts by name."""
-    environment = {**os.environ, "KERAS_BACKEND": backend, **CPU_ALONE, **EIGHT_DEVICES}
+    """What `tests.training.steps` found out, its facts by name; `programs` are the steps that JAX compiled and ran."""
+    flags = f"{EIGHT_DEVICES['XLA_FLAGS']} --xla_dump_to={folder} --xla_dump_hlo_module_re=^jit_train_step$"
+    environment = {**os.environ, "KERAS_BACKEND": backend, **CPU_ALONE, "XLA_FLAGS": flags}
     command = [sys.executable, "-m", "tests.training.steps", str(folder / "steps.npz")]
     subprocess.run(command, cwd=REPOSITORY, env=environment, check=True)
     facts: Steps = {}
@@ -27,6 +29,7 @@ def run_steps(backend: str, folder: Path) -> Steps:
         for key in file.files:
             name, fact = key.split("/")
             facts.setdefault(name, {})[fact] = file[key]
+    facts["programs"] = {path.name: path.read_text() for path in folder.glob("*.cpu_after_optimizations.txt")}
     return facts
 
 
@@ -53,6 +56,24 @@ def assert_same_step(one: dict[str, Any], many: dict[str, Any]) -> None:
 def test_eight_devices_under_jax_step_as_one(on_jax: Steps):
     assert_same_step(on_jax["one"], on_jax["many"])
     assert_same_step(on_jax["group_one"], on_jax["group_many"])
+
+
+def test_under_jax_each_device_steps_by_its_share_and_gradients_are_summed(on_jax: Steps):
+    assert list(on_jax["variables"]["devices"]) == [8]
+    programs = on_jax["programs"].values()
+    spread = [program for program in programs if "num_partitions=8" in program]
+    single = [program for program in programs if program not in spread]
+    assert len(spread) == len(single) == 2  # with batch and with group normalisation
+    for program in spread:
+        assert "f32[2,32,32,3]" in program  # two of the sixteen photographs
+        assert "f32[16,32,32,3]" not in program
+        assert collectives_of(program)["all-reduce"][1] >= 4 * weights_of(on_jax["group_one"])
+    assert not any(collectives_of(program) for program in single)
+
+
+def weights_of(step: dict[str, Any]) -> int:
+    """How many numbers a network with group normalisation has; every one has a gradient."""
+    return sum(array.size for key, array in step.items() if key != "loss")
 
 
 def test_under_jax_the_step_is_another_without_the_sum_of_gradients(on_jax: Steps):

@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.timeout(900)  # the first one waits for the chain, whic
 
 
 def run(*arguments: str) -> None:
-    """`cupdisc-train` with these arguments."""
-    before = sys.argv
+    """`cupdisc-train` with these arguments; says how long it took, which `pytest -s` shows."""
+    before, started, worked = sys.argv, time.perf_counter(), time.process_time()
     sys.argv = ["cupdisc-train", *arguments]
     try:
         with pytest.raises(SystemExit) as caught:
@@ -31,6 +32,8 @@ def run(*arguments: str) -> None:
         assert not caught.value.code, arguments
     finally:
         sys.argv = before
+    wall, processor = time.perf_counter() - started, time.process_time() - worked
+    sys.stdout.write(f"{arguments[0]}: {wall:.1f} s, {processor:.1f} s of processor time\n")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from model.local_registry import LocalRegistry
 from model.unet import build_unet
 from tests.trained import FACTS
 from tests.training.full_disk import room_for
-from training.compare import WorseVersion
+from training.compare import UnjudgedVersion, WorseVersion
 from training.publish import publish_run
 from training.run import Trained
 from training.whole_file import CannotWrite
@@ -54,6 +54,50 @@ def test_a_forced_one_is_published_and_its_card_says_so(registry: LocalRegistry,
     assert f"| whole | disc Dice | 6 | {whole['old']:.3f} | {whole['new']:.3f} | {whole['gain']:+.3f} (" in card
 
 
+def without_held_out(trained: Trained, *sources: str) -> Trained:
+    """The same run as if nothing of these sources had been held out."""
+    changed = {name: dataclasses.replace(trained.splits[name], held_out=()) for name in sources}
+    return dataclasses.replace(trained, splits={**trained.splits, **changed})
+
+
+def test_a_version_that_nothing_judges_is_refused(registry: LocalRegistry, untrained: Trained):
+    before, facts = registry.versions(), dataclasses.replace(FACTS, version="2026.1.5")
+    with pytest.raises(UnjudgedVersion, match=r"held out no photographs of crops, whole, so.*worse than 2026\.1\.1;"):
+        publish_run(without_held_out(untrained, "whole", "crops"), facts, registry, "production", QUIET)
+    assert registry.versions() == before
+
+
+def test_a_source_that_production_was_judged_on_may_not_be_missing(registry: LocalRegistry, untrained: Trained):
+    before, facts = registry.versions(), dataclasses.replace(FACTS, version="2026.1.6")
+    kept = tuple(source for source in untrained.preset.sources if source.name != "crops")
+    splits = {name: split for name, split in untrained.splits.items() if name != "crops"}
+    other = dataclasses.replace(untrained, preset=dataclasses.replace(untrained.preset, sources=kept), splits=splits)
+    with pytest.raises(UnjudgedVersion, match=r"held out no photographs of crops, so.*worse than 2026\.1\.1 there;"):
+        publish_run(other, facts, registry, "production", QUIET)
+    assert registry.versions() == before
+
+
+def test_a_forced_one_tells_where_it_was_not_compared(registry: LocalRegistry, untrained: Trained):
+    facts = dataclasses.replace(FACTS, version="2026.1.7")
+    published = publish_run(without_held_out(untrained, "crops"), facts, registry, None, QUIET, force=True)
+    comparison = published.manifest.training["comparison"]
+    assert comparison["not_compared"] == ["crops"]
+    assert {row["source"] for row in comparison["rows"]} == {"whole"}
+    card = (published.folder / "card.md").read_text(encoding="utf-8")
+    assert "2026.1.1, which was in production, was judged on crops. This version was not:" in card
+
+
+def test_a_first_version_may_be_judged_by_nothing_and_says_so(untrained: Trained, tmp_path: Path):
+    registry, told = LocalRegistry(tmp_path / "registry"), Console(record=True, quiet=True)
+    unjudged = without_held_out(untrained, "whole", "crops")
+    published = publish_run(unjudged, FACTS, registry, "production", told)
+    assert registry.aliases() == {"production": "2026.1.1"}
+    assert published.manifest.metrics == []
+    card = (published.folder / "card.md").read_text(encoding="utf-8")
+    assert "No photograph was held out: nothing tells how good this version is." in card
+    assert "its ratios have no" in card
+
+
 def test_a_full_disk_is_told_and_nothing_is_published(registry: LocalRegistry, untrained: Trained):
     before = registry.versions()
     with room_for(1000), pytest.raises(CannotWrite, match="locator"):
@@ -65,6 +109,14 @@ def test_a_published_report_holds_no_photograph(drawn_version: Artefact):
     report = (drawn_version.folder / "report" / "report.html").read_text(encoding="utf-8")
     assert "<svg" in report
     assert "<img" not in report
+
+
+def test_the_card_passes_on_the_terms_of_its_own_sources_alone(drawn_version: Artefact):
+    card = (drawn_version.folder / "card.md").read_text(encoding="utf-8")
+    assert "It is not a medical device" in card
+    assert "research and education only" not in card
+    assert "| whole | 20 | 20 | 6 | 0 | drawn |" in card
+    assert "| crops | 12 | 12 | 3 | 0 | not told |" in card
 
 
 def test_a_source_that_nobody_described_has_no_population_in_the_card(drawn_version: Artefact):

@@ -62,6 +62,12 @@ def test_every_source_and_refusal_stands_in_it(text: str):
     assert "clinic, as a new source: 4 of 9" in text
 
 
+def test_every_error_of_the_ratio_has_an_interval_below_it(text: str):
+    rows = re.findall(r"<tr><td>vCDR ([^<]+)</td><td>[\d.+-]+(<small>[\d.+-]+ to [\d.+-]+</small>)?", text)
+    assert [name for name, interval in rows if not interval] == []
+    assert {"abs. error, median", "abs. error, 95th percentile", "mean abs. error, surest half"} <= {n for n, _ in rows}
+
+
 def test_a_source_s_name_is_text_not_markup(text: str):
     assert "<b>own</b>" not in text
     assert "&lt;b&gt;own&lt;/b&gt;" in text

@@ -15,6 +15,21 @@ def test_errors_have_a_mean_a_bias_and_percentiles():
     assert row["vertical_error_percentiles"]["75"] == pytest.approx(0.125)
 
 
+def test_a_percentile_has_its_interval():
+    (row,) = summarise(several("clinic", [0.01 * n for n in range(1, 8)]), "left out")
+    assert row["vertical_error_percentiles"]["50"] == pytest.approx(0.04)
+    # a resample's median is at most the smallest with P(Bin(7, 1/7) > 3) = 1.1 %, at most the second with 12 %
+    assert row["vertical_error_percentiles_95"]["50"] == pytest.approx([0.02, 0.06])
+
+
+def test_the_error_of_the_surest_has_its_interval():
+    sure = several("clinic", [0.01] * 10, cup_confidence=0.9)
+    (row,) = summarise([*several("clinic", [0.21] * 10, cup_confidence=0.2), *sure], "left out")
+    assert row["vertical_mae_of_the_surest"]["0.5"] == pytest.approx(0.01)
+    # 97.5 % of resamples hold 6 of the sure ones at least: 6 × 0.01 + 4 × 0.21 over 10
+    assert row["vertical_mae_of_the_surest_95"]["0.5"] == pytest.approx([0.01, 0.09])
+
+
 def test_a_refused_photograph_counts_like_any_other():
     (row,) = summarise([result(disc=1.0), result(identity="b", disc=0.0, gradable=False, missed=True)], "held out")
     assert row["disc_dice"] == 0.5
