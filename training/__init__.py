@@ -2,6 +2,6 @@
 
 import os
 
-# NumPy's products here are small; its own threads would wait for each other, and take cores from the networks meanwhile.
+# NumPy's products here are small; its own threads would wait for each other, and take the networks' cores meanwhile.
 # Has to be said before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

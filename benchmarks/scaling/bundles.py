@@ -1,8 +1,8 @@
 """A bulk run as discrete events: workers take bundles of photographs; some are slower, some die on the way.
 
 What is simulated are bundles, not photographs: a worker that is lost has its whole bundle done again, by another one or
-by the one that replaces it, as Beam does it. A stage begins when the one before it has ended. A slow machine is slow in all
-of them, in listing names too.
+by the one that replaces it, as Beam does it. A stage begins when the one before it has ended. A slow machine is slow in
+all of them, in listing names too.
 """
 
 import random
