@@ -7,7 +7,7 @@ import io
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,9 @@ class Mutant:
     data: bytes
 
 
-def mutants(count: int, seed: int = 0) -> Iterator[Mutant]:
-    """So many, each format in turn."""
-    wholes = originals()
+def mutants(count: int, seed: int = 0, of: Sequence[tuple[str, bytes]] = ()) -> Iterator[Mutant]:
+    """So many, each format in turn; of photographs unless other files are given, as `originals` does."""
+    wholes = of or originals()
     formats = sorted({name for name, _ in wholes})
     for number in range(count):
         lots = random.Random(f"{seed} {number}")
@@ -78,6 +78,21 @@ def originals() -> list[tuple[str, bytes]]:
         file = io.BytesIO()
         picture.save(file, name, **options)
         made.append((name, file.getvalue()))
+    return made
+
+
+def label_masks() -> list[tuple[str, bytes]]:
+    """Format and file: a round disc with a round cup, in the values of `model.masks.Label`, grey and with palettes."""
+    rows, columns = np.ogrid[:SIDE, :SIDE]
+    distance = np.hypot(rows - SIDE / 2, columns - SIDE / 2)
+    grey = Image.fromarray((distance < 80).astype(np.uint8) + (distance < 40))
+    palette = grey.copy()
+    palette.putpalette([0, 0, 0, 0, 200, 0, 0, 0, 200])
+    made = []
+    for picture, options in ((grey, {}), (palette, {}), (palette, {"bits": 2})):
+        file = io.BytesIO()
+        picture.save(file, "PNG", **options)
+        made.append(("PNG", file.getvalue()))
     return made
 
 

@@ -157,12 +157,13 @@ def rim_widths(mask: np.ndarray, laterality: Laterality = "unknown") -> tuple[Ri
     if box is None:
         return None
     centre, area = _weight(inside, box)
-    part = mask[box.top : box.top + box.height, box.left : box.left + box.width]
-    if not (part == Label.CUP).any():
+    part = np.s_[box.top : box.top + box.height, box.left : box.left + box.width]
+    disc, cup = inside[part], mask[part] == Label.CUP
+    if not cup.any():
         return None
     x, y = centre.x - box.left, centre.y - box.top
     degrees = (np.arange(RAYS) + 0.5) * (360 / RAYS)
-    to_disc, to_cup = _reach([part >= Label.RIM, part == Label.CUP], x, y, degrees)
+    to_disc, to_cup = _reach([disc, cup], x, y, degrees)
     widths = np.maximum(0, to_disc - to_cup)
     diameter = 2 * float(np.sqrt(area / np.pi))
     temporal = 180 - degrees if laterality == "right" else degrees

@@ -20,6 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from model.errors import (
     EmptyPhotograph,
     InvalidConfiguration,
+    InvalidMask,
     PhotographError,
     PhotographTooCostly,
     TooFewPixels,
@@ -49,6 +50,7 @@ UNLIKELY = bytes(73 * column % 256 for column in range(256))  # grey levels, as 
 FEWER_ROWS = "the JPEG file holds fewer rows than its header says"
 TRANSPOSING = (5, 6, 7, 8)  # orientations that exchange width and height
 WITHOUT_WHITE = ("I", "F", "LAB")  # Pillow's modes of signed, 32-bit, float and L*a*b* samples
+LABEL_MODES = ("1", "L", "P")  # of one channel with at most 8 bits, a byte per pixel in memory
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,13 @@ def _photograph(image: ImageFile) -> tuple[np.ndarray, int, tuple[int, int] | No
 def decode_labels(data: bytes, limits: Limits = Limits()) -> np.ndarray:
     """The values of a PNG as stored: (H, W) uint8 where it is grey or has a palette, whose colours do not count.
 
-    `min_side` is not asked for. Another kind of PNG gives an array of another shape or type.
+    `min_side` is not asked for. A PNG of one bit gives bool.
 
     Raises:
         EmptyPhotograph, TooManyBytes, UnsupportedFormat, TooManyPixels, UnreadablePhotograph: as `decode`.
+        InvalidMask: seen from the header alone, a PNG of colours, of transparency or of 16 bits.
     """
-    _, values = _read(data, replace(limits, min_side=1), ("PNG",), np.asarray)
+    _, values = _read(data, replace(limits, min_side=1), ("PNG",), np.asarray, modes=LABEL_MODES)
     return values
 
 
@@ -151,8 +154,9 @@ def _read(
     formats: Collection[str],
     pixels_of: Callable[[ImageFile], Pixels],
     smallest_side: int | None = None,
+    modes: Collection[str] | None = None,
 ) -> tuple[str, Pixels]:
-    """The format's name, and what `pixels_of` makes of the loaded image."""
+    """The format's name, and what `pixels_of` makes of the loaded image; `modes` where not all of Pillow's will do."""
     if not data:
         raise EmptyPhotograph("there are no bytes")
     if len(data) > limits.max_bytes:
@@ -165,12 +169,14 @@ def _read(
         markers = reader.check(data, limits)
         image = reader.open(io.BytesIO(data))
         _check_header(image, limits)
+        if modes is not None and image.mode not in modes:
+            raise InvalidMask("a label mask is a grey or palette PNG of at most 8 bits, without transparency")
         if isinstance(image, _Jpeg) and markers is not None:
             _load_jpeg(image, data, markers, smallest_side)
         else:
             image.load()
         return name, pixels_of(image)
-    except PhotographError:
+    except (PhotographError, InvalidMask):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a WebP's canvas, while opening
         raise TooManyPixels(f"more pixels than the limit of {limits.max_pixels:,}") from error

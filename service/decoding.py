@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import numpy as np
 
 from model import errors, images
@@ -53,15 +51,10 @@ class Decoders:
 
     def __init__(self, processes: int, memory_bytes: int, timeout_s: float) -> None:
         self._memory_bytes, self._timeout_s = memory_bytes, timeout_s
-        self._threads = anyio.CapacityLimiter(processes)
         self._turns = threading.BoundedSemaphore(processes)
         self._idle: list[_Process] = []
         self._closed = False
         weakref.finalize(self, _end_all, self._idle)  # whoever forgets to close leaves no process behind
-
-    async def photograph(self, data: bytes, limits: Limits, smallest_side: int | None = None) -> Decoded:
-        """As `decode`, without holding up the event loop."""
-        return await anyio.to_thread.run_sync(self.decode, data, limits, smallest_side, limiter=self._threads)
 
     def decode(self, data: bytes, limits: Limits, smallest_side: int | None = None) -> Decoded:
         """The photograph in an encoded file.

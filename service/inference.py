@@ -61,7 +61,7 @@ async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: W
     state = request.app.state
     work = functools.partial(answers.answer, data, state.shared.of(segmenter), wish, state.decode)
     heavy = cost_of(data, None if wish.shows_the_photograph else segmenter.smallest_side).is_heavy
-    answered: Answered = await state.queue.run(work, _caller(request), request.receive, heavy)
+    answered: Answered = await state.queue.run(work, security.caller_of(request), request.receive, heavy)
     for stage, took_ms in answered.timings_ms.items():
         state.metrics.stage(stage, took_ms / 1000)
     state.metrics.answer(segmenter.version, answered.segmentation)
@@ -107,7 +107,7 @@ async def probabilities(request: Request, segmenter: Segmenter, network: Network
     state = request.app.state
     shared: Segmenter = state.shared.of(segmenter)
     found: np.ndarray = await state.queue.run(
-        lambda check: shared.probabilities(network, images), _caller(request), request.receive
+        lambda check: shared.probabilities(network, images), security.caller_of(request), request.receive
     )
     return found
 
@@ -129,7 +129,3 @@ async def _found(request: Request, segmenter: Segmenter, data: bytes, wish: Wish
         draw = functools.partial(rendering.label_png, answered.segmentation.label_mask)
         drawn = await anyio.to_thread.run_sync(draw, limiter=request.app.state.workers)
     return Found(bytes(answered.response.body), answered.segmentation.gradable, drawn)
-
-
-def _caller(request: Request) -> str:
-    return getattr(request.state, "caller", None) or security.address_of(request.scope)

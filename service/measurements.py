@@ -1,5 +1,7 @@
 """A label mask → the numbers that a segmentation has too. Works outside the event loop."""
 
+from collections.abc import Callable
+
 from fastapi import Response
 
 from model import biomarkers
@@ -7,21 +9,36 @@ from model.biomarkers import Laterality
 from model.errors import DiscNotFound
 from model.images import Limits
 from service import label_masks
+from service.cost import Cost, cost_of, cost_of_outlines
 from service.schemas import MeasurementAnswer
 from service.uploads import Upload
 
+JSON = "application/json"
 
-def answer(upload: Upload, limits: Limits, laterality: Laterality) -> Response:
-    """Draw or decode, then measure.
 
+def cost(upload: Upload) -> Cost:
+    """What drawing or decoding will take; measuring takes about as long."""
+    return cost_of_outlines(upload.data) if upload.media_type == JSON else cost_of(upload.data)
+
+
+def answer(
+    upload: Upload, limits: Limits, laterality: Laterality, between: Callable[[], None] = lambda: None
+) -> Response:
+    """Draw or decode, then measure. That takes up to 10 bytes of memory for each pixel of the picture.
+
+    Args:
+        between: called between the stages; what it raises ends the work.
     Raises:
         InvalidMask, DiscNotFound; PhotographError as `images.decode_labels`.
     """
-    read = label_masks.from_json if upload.media_type == "application/json" else label_masks.from_png
+    read = label_masks.from_json if upload.media_type == JSON else label_masks.from_png
     labelled = read(upload.data, limits)
+    between()
+    label_masks.check_border(labelled.labels)
     measured = biomarkers.measure(labelled.labels)
     if measured.disc is None:
         raise DiscNotFound("the mask has no disc, and so no numbers")
+    between()
     height, width = labelled.labels.shape
     sectors = biomarkers.rim_widths(labelled.labels, laterality)
     ratios = measured.ratios if measured.cup else None
@@ -36,4 +53,4 @@ def answer(upload: Upload, limits: Limits, laterality: Laterality) -> Response:
             "cup_outside": labelled.cup_outside,
         }
     )
-    return Response(body.model_dump_json(), headers={"Cache-Control": "no-store"}, media_type="application/json")
+    return Response(body.model_dump_json(), headers={"Cache-Control": "no-store"}, media_type=JSON)

@@ -144,6 +144,9 @@ MEASURE: dict[str, Any] = {
             problems.InvalidParameter,
             errors.TooManyPixels,
             errors.UnreadablePhotograph,
+            errors.PhotographTooCostly,
+            errors.Overloaded,
+            errors.DeadlineExceeded,
         ),
     },
 }

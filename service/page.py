@@ -1,8 +1,8 @@
 """The web page at `/`: static files, one example photograph, and pictures that a browser cannot decode by itself."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-import anyio.to_thread
 import cv2
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -10,7 +10,8 @@ from starlette.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from service import rendering, uploads
+from service import rendering, security, uploads
+from service.cost import cost_of
 
 FOLDER = Path(__file__).with_name("page")
 SAMPLES = (FOLDER / "sample.jpg", FOLDER.parents[1] / "examples" / "normal_left_eye.jpg")  # a wheel's, a checkout's
@@ -59,11 +60,18 @@ async def picture(request: Request) -> Response:
 
     Raises:
         PhotographError: as `Decoders.decode`.
+        Overloaded, DeadlineExceeded, ClientDisconnect: as of a segmentation.
     """
-    data = await uploads.photograph_bytes(request)
     state = request.app.state
-    photograph = await state.decoders.photograph(data, state.limits)
-    content = await anyio.to_thread.run_sync(_png, photograph.pixels, limiter=state.workers)
+    state.queue.check_room()
+    data = await uploads.photograph_bytes(request)
+
+    def drawn(check: Callable[[], None]) -> bytes:
+        photograph = state.decode(data, None)
+        check()
+        return _png(photograph.pixels)
+
+    content = await state.queue.run(drawn, security.caller_of(request), request.receive, cost_of(data).is_heavy)
     return Response(content, headers={"Cache-Control": "no-store"}, media_type="image/png")
 
 

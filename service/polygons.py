@@ -39,12 +39,17 @@ def fill(rings: Sequence[Sequence[tuple[float, float]]], width: int, height: int
     counted = row < np.maximum(y0, y1)  # a point where two edges meet counts once
     edge, row, x = edge[counted], row[counted], x[counted]
     _refuse_crossings(ring[edge], row, x, np.where(y1 > y0, 1, -1)[counted])
-    # each edge turns inside into outside for all pixels to its right
-    turns = np.zeros((height, width + 1), np.uint8)
-    np.add.at(turns, (row, np.maximum(0, np.ceil(x)).astype(np.intp)), 1)  # it may wrap: odd stays odd
+    if not row.size:
+        return mask
+    # each edge turns inside into outside for all pixels to its right, and the last in a row back again
+    column = np.maximum(0, np.ceil(x)).astype(np.intp)
+    top, left = row.min(), column.min()
+    turns = np.zeros((row.max() + 1 - top, column.max() + 1 - left), np.uint8)
+    np.add.at(turns, (row - top, column - left), 1)  # it may wrap: odd stays odd
     turns &= 1
     np.bitwise_xor.accumulate(turns, axis=1, out=turns)
-    mask |= turns[:, :width].astype(bool)
+    box = mask[top : row.max() + 1, left : column.max() + 1]
+    box |= turns[:, : box.shape[1]].view(bool)
     return mask
 
 

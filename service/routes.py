@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from model.artefact import Artefact
 from model.biomarkers import Laterality
 from model.errors import NoVersionLive
-from service import answers, inference, measurements, negotiation, openapi, uploads
+from service import answers, inference, measurements, negotiation, openapi, security, uploads
 from service.answers import MaskEncoding, Render, Wish
 from service.problems import InvalidParameter, Stopping
 from service.schemas import (
@@ -97,9 +97,12 @@ async def measure(request: Request, laterality: Eye = "unknown") -> Response:
     are, in the same way as a segmentation.
     """
     state = request.app.state
+    state.queue.check_room()
     upload = await uploads.outlines(request)
     work = functools.partial(measurements.answer, upload, state.limits, laterality)
-    return await anyio.to_thread.run_sync(work, limiter=state.workers)
+    heavy = measurements.cost(upload).is_heavy
+    answered: Response = await state.queue.run(work, security.caller_of(request), request.receive, heavy)
+    return answered
 
 
 @router.get("/v1/versions", **openapi.LIST_VERSIONS)

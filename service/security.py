@@ -79,6 +79,11 @@ def needed_scope(method: str, path: str) -> keys.Scope | None:
     return "admin"
 
 
+def caller_of(request: Request) -> str:
+    """Whose turn in the queue a request takes: a caller's by name where keys are asked for, or else an address's."""
+    return getattr(request.state, "caller", None) or address_of(request.scope)
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens there."""
     try:

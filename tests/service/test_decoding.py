@@ -17,7 +17,7 @@ from model import images
 from model.errors import PhotographTooCostly, TooManyPixels, UnreadablePhotograph
 from model.images import Limits
 from service import decoding
-from service.cost import HEAVY_BYTES, LARGEST_HERE, cost_of
+from service.cost import HEAVY_BYTES, LARGEST_HERE, cost_of, cost_of_outlines
 from service.decoding import Decoders
 from tests.service.conftest import draw_eye, encode
 
@@ -248,6 +248,23 @@ def test_a_progressive_jpeg_costs_all_its_pixels_and_many_bytes_are_heavy_anyway
     assert cost_of(flat(3000, 2000, kind="JPEG", progressive=True), 400).is_heavy
     assert not cost_of(flat(2000, 1750, kind="JPEG", progressive=True), 400).is_heavy
     assert cost_of(flat(64, 64, kind="BMP") + bytes(HEAVY_BYTES)).is_heavy
+
+
+@pytest.mark.parametrize(
+    ("text", "heavy"),
+    [
+        ('{"width": 2000, "height": 1750, "disc": []}', False),
+        ('{"width":8000,"height":5000}', True),
+        ('{"width": 2000, "height": 1750, "width": 8000}', True),  # the last counts
+        ('{"width": 8000, "height": 1750, "width": 1}', True),
+        (r'{"width": 20, "height": 5000, "\u0077idth": 8000}', True),
+        ('{"width": 2000}', True),
+        ("", True),
+        ('{"width": 40, "height": 30}' + " " * HEAVY_BYTES, True),
+    ],
+)
+def test_heavy_outlines_are_those_of_large_pictures(text: str, heavy: bool) -> None:
+    assert cost_of_outlines(text.encode()).is_heavy == heavy
 
 
 def test_a_jpeg_of_thousands_of_passes_is_given_up_in_time(strict: Callable[..., Decoders]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.fuzz import growth
 from benchmarks.mutants import mutants, originals
 from model.errors import PhotographError
 from model.images import decode
@@ -26,7 +27,16 @@ def test_generated_requests_and_damaged_photographs_do_no_harm(tmp_path: Path) -
     done = run("benchmarks.fuzz", *amount)
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = tmp_path.glob("*-fuzz.md")
-    assert "| damaged photographs | 1200 |" in report.read_text(encoding="utf-8")
+    told = report.read_text(encoding="utf-8")
+    assert "| damaged photographs | 1200 |" in told
+    assert "to be measured | 220 |" in told
+    counted = re.search(r"generated requests, all checks of Schemathesis \| (\d+)", told)
+    assert counted
+    assert counted[1] in told.partition("Test cases:")[2]
+
+
+def test_growth_is_from_the_second_quarter_to_the_last() -> None:
+    assert growth([0.0, 0.0, 100.0, 100.0, 400.0, 400.0, 133.0, 133.0]) == 33.0
 
 
 def test_a_minute_of_soaking_loses_no_answer(tmp_path: Path) -> None:

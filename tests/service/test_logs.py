@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from service.keys import digest, new_key
-from tests.service.conftest import draw_eye, encode
+from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.test_keys import key_file
+from tests.storage import Fault, FaultyProxy, Objects
 
 SECRETS = ("Jane", "Doe", "1957", "4711-PATIENT", "hunter2", "Zeiss")
 KEY = new_key()
@@ -32,7 +34,15 @@ from service import logs, server
 from service.app import create_app
 from service.settings import Settings
 
-settings = Settings(registry=sys.argv[1], keys=Path(sys.argv[2]), log_level="debug")
+settings = Settings(
+    registry=sys.argv[1],
+    keys=Path(sys.argv[2]),
+    log_level="debug",
+    photograph_prefixes="gs://hunter2/in, gs://hunter2-none",
+    output_prefixes="gs://hunter2/out",
+    storage_timeout_s=2,
+    storage_patience_s=2,
+)
 logs.configure(settings.log_format, settings.log_level)
 app = create_app(settings)
 
@@ -77,13 +87,19 @@ def photographs() -> list[tuple[str, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def logged(published: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def logged(published: Path, storage_url: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Every line, which must be JSON, of a service that was asked all kinds of things."""
+    Objects(storage_url, "hunter2").write("in/Jane_Doe_1957.jpg", EYE)
+    storage = FaultyProxy(storage_url)
+    storage.faults.append(Fault("Zeiss", "status", 503))
+    environment = {**os.environ, "STORAGE_EMULATOR_HOST": storage.url}
     folder = tmp_path_factory.mktemp("logs")
     keys = key_file(folder, {"name": "clinic", "sha256": digest(KEY), "scopes": ["segment", "admin"]})
     log = folder / "log"
     with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-c", SERVER, str(published), str(keys)], stderr=file)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(published), str(keys)], stderr=file, env=environment
+        )
     try:
         deadline = time.monotonic() + 120
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text(encoding="utf-8"))):
@@ -94,6 +110,7 @@ def logged(published: Path, tmp_path_factory: pytest.TempPathFactory) -> list[di
     finally:
         process.terminate()
         assert process.wait(60) == 0
+        storage.close()
     return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
 
 
@@ -112,6 +129,16 @@ def ask(address: str) -> None:
         form = {"Content-Type": "multipart/form-data; boundary=Jane"}
         client.post("/v1/segmentations", content=b"--Jane\r\nDoe\x00: 1957\r\n\r\n4711-PATIENT", headers=form)
         client.post("/v1/segmentations", json={"uri": "gs://hunter2/Jane_Doe_1957.jpg"})
+        for name, status in (
+            ("hunter2/in/Jane_Doe_1957.jpg", 200),
+            ("hunter2/in/4711-PATIENT.jpg", 404),
+            ("hunter2/in/Zeiss.jpg", 503),
+            ("hunter2-none/Doe.jpg", 502),
+        ):
+            assert client.post("/v1/segmentations", json={"uri": f"gs://{name}"}).status_code == status
+        both = {"uri": "gs://hunter2/in/Jane_Doe_1957.jpg", "output": "gs://hunter2/out/Jane_Doe"}
+        assert client.post("/v1/segmentations", json=both).status_code == 200
+        assert client.post("/v1/segmentations", json=both).status_code == 409
         client.get("/v1/versions/Jane-Doe?password=hunter2")
         client.get("/Jane/Doe")
         client.post("/v1/measurements", json={"Jane": "Doe"})

@@ -11,10 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service import uploads
+from model import images
+from model.errors import InvalidMask
+from service import label_masks, uploads
 from service.schemas import MeasurementAnswer
 from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.test_bad_input import bitmap_header, problem_of
+from tests.service.test_decoding import flat
 
 URL = "/v1/measurements"
 SQUARES = {
@@ -183,6 +186,53 @@ def test_limits(client: TestClient) -> None:
 )
 def test_pictures_that_are_no_label_mask(client: TestClient, data: bytes, expected: tuple[int, str]) -> None:
     assert problem_of(client.post(URL, files={"mask": ("mask.png", data)})) == expected
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "LA", "I;16"])
+def test_a_large_picture_that_is_no_label_mask_is_refused_before_it_is_decoded(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    data = flat(8000, 5000, mode)
+    monkeypatch.setattr(images.PngImageFile, "load", lambda _: pytest.fail("it was decoded"))
+    assert problem_of(client.post(URL, files={"mask": data})) == (422, "invalid_mask")
+
+
+def test_the_largest_label_mask_is_measured(client: TestClient) -> None:
+    mask = np.zeros((5000, 8000), np.uint8)
+    mask[:, :4000] = 1
+    mask[1000:2000, 1000:3000] = 2
+    body = client.post(URL, files={"mask": png(mask, compress_level=1)}).json()
+    assert body["cup_to_disc_ratio"] == {"vertical": 0.2, "horizontal": 0.5, "area": 0.1, "vertical_interval": None}
+
+
+def test_the_border_may_be_long_but_not_without_end() -> None:
+    mask = np.zeros((1000, 1000), np.uint8)
+    alone = np.argwhere(np.ones((499, 499)))[: label_masks.MAX_BORDER // 4] * 2 + 1  # pixels of four sides each
+    mask[tuple(alone.T)] = 1
+    label_masks.check_border(mask)
+    mask[999, 999] = 1
+    with pytest.raises(InvalidMask, match="500002"):
+        label_masks.check_border(mask)
+
+
+def test_a_chequerboard_of_few_bytes_is_not_measured(client: TestClient) -> None:
+    mask = np.zeros((2000, 2000), np.uint8)
+    mask[::2, ::2] = mask[1::2, 1::2] = 1
+    data = png(mask)
+    assert len(data) < 50_000
+    assert problem_of(client.post(URL, files={"mask": data})) == (422, "invalid_mask")
+    stripes = [[[0, row], [799, row], [799, row + 0.1]] for row in range(0, 800, 2)]
+    assert problem_of(measure(client, {"width": 800, "height": 800, "disc": stripes, "cup": []})) == (
+        422,
+        "invalid_mask",
+    )
+
+
+def test_the_document_tells_that_it_may_be_too_busy(client: TestClient) -> None:
+    answers = client.get("/openapi.json").json()["paths"][URL]["post"]["responses"]
+    for status, code in (("503", "overloaded"), ("504", "deadline_exceeded")):
+        assert code in answers[status]["content"]["application/problem+json"]["examples"]
+    assert "Retry-After" in answers["503"]["headers"]
 
 
 def test_wrong_field_and_wrong_type(client: TestClient) -> None:

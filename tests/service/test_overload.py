@@ -28,6 +28,8 @@ from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.listening import answered, connect, listening
 
 URL = "/v1/segmentations?masks=none"
+OUTLINES = b'{"width": 40, "height": 30, "disc": [[[5, 5], [24, 5], [24, 24], [5, 24]]], "cup": []}'
+LABEL_MASK = encode(np.pad(np.ones((20, 20), np.uint8), 5), "PNG")
 
 
 @dataclass
@@ -101,6 +103,37 @@ def test_beyond_the_queue_503_with_retry_after_before_any_of_the_body(published:
         service.gate.set()
         assert [answer.result(60).status_code for answer in accepted] == [200, 200]
         assert service.post().status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "data"),
+    [
+        ("/v1/measurements", "image/png", LABEL_MASK),
+        ("/v1/measurements", "application/json", OUTLINES),
+        ("/page/picture", "image/jpeg", EYE),
+    ],
+    ids=["mask", "outlines", "picture"],
+)
+def test_measurements_and_pictures_wait_in_the_same_queue(published: Path, path: str, kind: str, data: bytes) -> None:
+    with gated(published, max_queue_length=1) as service, cf.ThreadPoolExecutor(2) as pool:
+        held = [pool.submit(service.post) for _ in range(2)]
+        until(lambda: service.queue._waiting == 1)
+        refused = service.post(data, path, **{"content-type": kind})
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+        service.gate.set()
+        assert {answer.result(60).status_code for answer in held} == {200}
+        until(service.idle)
+        assert service.post(data, path, **{"content-type": kind}).status_code == 200
+        service.gate.clear()
+        held = [pool.submit(service.post)]
+        until(lambda: service.queue._free == 0)
+        service.queue._terms = type(service.queue._terms)(1, 1, 0.2)
+        late = service.post(data, path, **{"content-type": kind})
+        assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
+        service.gate.set()
+        assert held[0].result(60).status_code == 200
+        until(service.idle)
 
 
 def test_the_metrics_tell_who_was_refused(published: Path) -> None:

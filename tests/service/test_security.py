@@ -317,7 +317,8 @@ def test_the_document_says_which_paths_need_a_key(locked: TestClient, client: Te
                 assert {} not in operation["security"]
                 assert {} in opened["paths"][path][method]["security"]
                 assert {"401", "403", "429", "503"} <= set(operation["responses"])
-    assert "504" in closed["paths"]["/v1/segmentations"]["post"]["responses"]
+    for path in ("/v1/segmentations", "/v1/measurements"):
+        assert "504" in closed["paths"][path]["post"]["responses"]
 
 
 def test_every_answer_tells_browsers_to_be_careful(locked: TestClient) -> None:
