@@ -29,7 +29,7 @@ from pathlib import Path
 import httpx2
 
 from benchmarks.machine import cpu_name
-from benchmarks.mutants import Mutant, label_masks, mutants
+from benchmarks.mutants import Mutant, label_masks, mutants, originals
 from benchmarks.serving import Service, serving
 from model.cores import usable_cores
 from service.keys import Key, KeyFile, digest, new_key, write
@@ -42,6 +42,7 @@ EACH_S = 1.0  # memory is read while requests are generated
 PATHS = SEGMENT, MEASURE = "/v1/segmentations?masks=none", "/v1/measurements"
 MEASURED = 11  # of so many damaged photographs one is measured as a label mask; each format comes in turn
 CLIENTS = 4
+WARMED = 5  # times each form of a photograph
 EXPECTED = (200, 400, 413, 415, 422, 503, 504)
 
 
@@ -83,6 +84,7 @@ def main() -> None:
         both = frozenset({"segment", "admin"})
         write(keys, KeyFile(keys=(Key(name="fuzz", scopes=both, sha256=digest(key)),)))  # type: ignore[arg-type]
         with serving(keys=keys, wrong_keys="", log_level="error") as service:
+            warm(service, key)
             requests = generated(service, key, options.requests, options.seed, Path(folder), options.longest)
             photographs = damaged(service, key, hostile(options.photographs, options.seed), options.longest)
             alive = urllib.request.urlopen(f"{service.url}/health/ready").status == 200
@@ -95,6 +97,21 @@ def main() -> None:
     for sent, memory_mib in (("requests", requests.memory_mib), ("photographs", photographs.memory_mib)):
         if (grown := growth(memory_mib)) > MOST_GROWTH_MIB:
             sys.exit(f"memory grew by {grown:.0f} MiB while {sent} were sent")
+
+
+def warm(service: Service, key: str) -> None:
+    """Every form of a photograph, and as many at a time as the service works on and more: what it starts with first use
+    has started then, and what grows afterwards grows without need."""
+    whole = [data for _, data in originals()] * WARMED
+    with (
+        ThreadPoolExecutor(2 * CLIENTS) as pool,
+        httpx2.Client(base_url=service.url, headers={"X-API-Key": key}) as client,
+    ):
+        for answer in pool.map(lambda data: client.post("/v1/segmentations", content=data, timeout=60.0), whole):
+            if answer.status_code not in EXPECTED:
+                sys.exit(f"a whole photograph got {answer.status_code}: {answer.text[:200]}")
+        for shown in ("application/pdf", "image/png"):
+            client.post("/v1/segmentations", content=whole[0], headers={"Accept": shown}, timeout=60.0)
 
 
 def growth(memory_mib: list[float]) -> float:
