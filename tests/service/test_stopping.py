@@ -113,23 +113,24 @@ def test_what_waits_in_the_queue_when_the_service_is_stopped_is_answered(start_p
     assert post(port, tiff)[0] == 200
     (decoder,) = decoders_of(process)
     os.kill(decoder, signal.SIGSTOP)
-    with ThreadPoolExecutor(7) as pool:
-        answers = [pool.submit(post, port, photograph) for photograph in (tiff, *[EYE] * 6)]
-        while waiting(port) < 6:
-            time.sleep(0.05)
+    with ThreadPoolExecutor(30) as pool:
+        answers = [pool.submit(post, port, tiff)]
+        while waiting(port) < 6:  # some may be answered before the first one holds the worker
+            answers.append(pool.submit(post, port, EYE))
+            time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         while (answer := status(port, "ready"))[0] == 200:
             time.sleep(0.02)
         assert answer[0] == 503
         assert b'"stopping"' in answer[1]
-        assert waiting(port) == 6
+        assert waiting(port) >= 6
         while status(port, "live")[0] == 200:
             time.sleep(0.1)
         assert process.poll() is None
-        assert not any(answer.done() for answer in answers)
+        assert sum(not answer.done() for answer in answers) >= 7
         os.kill(decoder, signal.SIGCONT)
         found = [answer.result(300) for answer in answers]
-    assert [code for code, _ in found] == [200] * 7
+    assert {code for code, _ in found} == {200}
     assert all(b'"gradable":true' in body for _, body in found)
     assert process.wait(120) == 0
 
