@@ -23,6 +23,7 @@ from service import inference, protocol_documents, uploads
 from service.answers import PRIVATE, Wish
 from service.inference import Found
 from service.problems import InvalidInference, ModelNotFound, Stopping
+from service.protocol_documents import named_in, naming
 from service.protocol_schemas import (
     InferenceRequest,
     InputTensor,
@@ -78,10 +79,11 @@ async def check_ready(request: Request) -> Ready:
 
 
 @router.get("/v2/models/{model}", **protocol_documents.about("v2_model"))
-@router.get("/v2/models/{model}/versions/{version}", **protocol_documents.about("v2_version"))
-def describe_model(request: Request, model: str, version: str | None = None) -> ModelMetadata:
+@router.get("/v2/models/{model}/versions/{version}", **naming("version", protocol_documents.about("v2_version")))
+def describe_model(request: Request, model: str) -> ModelMetadata:
     """Inputs, outputs and versions. A request has one of the inputs: photographs, or prepared regions."""
     live: LiveVersions = request.app.state.live
+    version = named_in(request)
     artefact = known(live, model, version)
     entry = artefact.manifest.segmenter
     side, channels = entry.input_size, len(entry.outputs)
@@ -98,16 +100,20 @@ def describe_model(request: Request, model: str, version: str | None = None) -> 
 
 
 @router.get("/v2/models/{model}/ready", **protocol_documents.about("v2_model_ready"))
-@router.get("/v2/models/{model}/versions/{version}/ready", **protocol_documents.about("v2_version_ready"))
-def check_model(request: Request, model: str, version: str | None = None) -> ModelReady:
+@router.get(
+    "/v2/models/{model}/versions/{version}/ready", **naming("version", protocol_documents.about("v2_version_ready"))
+)
+def check_model(request: Request, model: str) -> ModelReady:
     """Whether this version can be asked; one that is not in memory is loaded when it is."""
-    known(request.app.state.live, model, version)
+    known(request.app.state.live, model, named_in(request))
     return ModelReady(name=model, ready=True)
 
 
 @router.post("/v2/models/{model}/infer", **protocol_documents.infer("v2_infer"))
-@router.post("/v2/models/{model}/versions/{version}/infer", **protocol_documents.infer("v2_infer_version"))
-async def infer(request: Request, model: str, version: str | None = None) -> Response:
+@router.post(
+    "/v2/models/{model}/versions/{version}/infer", **naming("version", protocol_documents.infer("v2_infer_version"))
+)
+async def infer(request: Request, model: str) -> Response:
     """Photographs in, what `/v1/segmentations` says about each out; or prepared regions in, probabilities out.
 
     The input `photograph` holds 1 to 8 encoded photographs (BYTES; in JSON as base64). `answer` is the JSON of
@@ -115,7 +121,7 @@ async def infer(request: Request, model: str, version: str | None = None) -> Res
     `image` holds 1 to 8 regions as the version's networks see them (FP32, normalised); `probabilities` is what the
     network makes of them. Tensors may be binary, as Triton's extension has it.
     """
-    segmenter = await inference.version_of(request, version, model)
+    segmenter = await inference.version_of(request, named_in(request), model)
     body = await uploads.plain_body(request)
     length = request.headers.get(HEADER_LENGTH)
     asked = await anyio.to_thread.run_sync(take_apart, body, length, limiter=request.app.state.workers)

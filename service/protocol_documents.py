@@ -1,9 +1,10 @@
 """What OpenAPI says about the standard protocols, and errors in their own form."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model import errors
@@ -130,6 +131,22 @@ def about(operation_id: str) -> dict[str, Any]:
     """Of a model or a version."""
     kind = operation_id.replace("version", "model").replace("label_", "").replace("model_model", "model")
     return _answering(_operation(operation_id, *ABOUT), kind)
+
+
+def naming(what: Literal["version", "label"], operation: dict[str, Any]) -> dict[str, Any]:
+    """The operation of a path that names a version or a label too.
+
+    The function that several paths share must not take it as an argument: on paths without it, FastAPI would make it
+    one of the query.
+    """
+    described = {"name": what, "in": "path", "required": True, "schema": {"type": "string", "title": what.capitalize()}}
+    return {**operation, "openapi_extra": {**operation.get("openapi_extra", {}), "parameters": [described]}}
+
+
+def named_in(request: Request) -> str | None:
+    """The version, or the label, that a request's path names."""
+    named: str | None = request.path_params.get("version") or request.path_params.get("label")
+    return named
 
 
 def infer(operation_id: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from model.biomarkers import Laterality
 from service import inference, open_inference, protocol_documents, uploads
 from service.answers import PRIVATE, MaskEncoding, Wish
 from service.problems import InvalidInference
+from service.protocol_documents import named_in, naming
 from service.protocol_schemas import ModelStatus, Network, PredictRequest, Status, VersionState
 from service.versions import LiveVersions
 
@@ -24,13 +25,15 @@ router = APIRouter()
 
 
 @router.post("/v1/models/{model}:predict", **protocol_documents.predict("predict"))
-@router.post("/v1/models/{model}/versions/{version}:predict", **protocol_documents.predict("predict_version"))
-@router.post("/v1/models/{model}/labels/{label}:predict", **protocol_documents.predict("predict_label"))
+@router.post(
+    "/v1/models/{model}/versions/{version}:predict", **naming("version", protocol_documents.predict("predict_version"))
+)
+@router.post(
+    "/v1/models/{model}/labels/{label}:predict", **naming("label", protocol_documents.predict("predict_label"))
+)
 async def predict(
     request: Request,
     model: str,
-    version: str | None = None,
-    label: str | None = None,
     masks: Annotated[MaskEncoding, Query(description="How the predictions carry the masks.")] = "none",
     laterality: Annotated[
         Laterality, Query(description="Which eye it is, of all photographs of the request.")
@@ -40,7 +43,7 @@ async def predict(
 
     The signatures `locator` and `segmenter` take 1 to 8 prepared regions and answer with probabilities.
     """
-    segmenter = await inference.version_of(request, version or label, model)
+    segmenter = await inference.version_of(request, named_in(request), model)
     body = await uploads.plain_body(request)
     asked, by_rows, given = await anyio.to_thread.run_sync(take_apart, body, limiter=request.app.state.workers)
     if asked.signature_name == "serving_default":
@@ -58,13 +61,16 @@ async def predict(
 
 
 @router.get("/v1/models/{model}", **protocol_documents.about("model_status"))
-@router.get("/v1/models/{model}/versions/{version}", **protocol_documents.about("model_version_status"))
-@router.get("/v1/models/{model}/labels/{label}", **protocol_documents.about("model_label_status"))
-def describe_model(request: Request, model: str, version: str | None = None, label: str | None = None) -> ModelStatus:
+@router.get(
+    "/v1/models/{model}/versions/{version}", **naming("version", protocol_documents.about("model_version_status"))
+)
+@router.get("/v1/models/{model}/labels/{label}", **naming("label", protocol_documents.about("model_label_status")))
+def describe_model(request: Request, model: str) -> ModelStatus:
     """The versions that can be asked; of a version or a label that one alone."""
     live: LiveVersions = request.app.state.live
-    one = open_inference.known(live, model, version or label)
-    versions = [one] if version or label else live.artefacts()
+    named = named_in(request)
+    one = open_inference.known(live, model, named)
+    versions = [one] if named else live.artefacts()
     fine = Status(error_code="OK", error_message="")
     states = [VersionState(version=each.manifest.version, state="AVAILABLE", status=fine) for each in versions]
     return ModelStatus(name=model, ready=True, model_version_status=states)

@@ -65,7 +65,10 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         page.on("console", lambda message: _keep_complaint(message, complaints))
         page.on("request", lambda request: request.url.startswith((address, "blob:")) or complaints.append(request.url))
         page.goto(address)
-        expect(page.locator("#version code")).to_be_visible()
+        try:
+            expect(page.locator("#version code")).to_be_visible()
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nThe page complained of: {complaints}") from None
         return page
 
     yield visit
