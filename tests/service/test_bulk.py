@@ -56,7 +56,8 @@ def started(*arguments: object, shell: str = "") -> subprocess.Popen[str]:
 
 def journal(out: Path) -> list[dict[str, object]]:
     file = out / ".unfinished" / "journal.jsonl"
-    return [json.loads(line) for line in file.read_bytes().splitlines()] if file.exists() else []
+    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]  # the last one may be half written
 
 
 def wait_for(rows: int, out: Path, process: subprocess.Popen[str]) -> None:
