@@ -68,8 +68,8 @@ def visit(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
         try:
             expect(page.locator("#version code")).to_be_visible()
         except AssertionError as error:
-            # On a busy machine, once in some hundred visits, no script has begun after half a minute, without a complaint
-            # of any kind. Why is not known: a second visit must do
+            # On a busy machine, once in some hundred visits, no script has begun after half a minute, and without any
+            # complaint. Why is not known: a second visit must do
             print(f"visited again: {error}\nThe page complained of: {complaints}")  # noqa: T201
             page.reload()
             expect(page.locator("#version code")).to_be_visible()
