@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +153,9 @@ def import_tensorflow() -> ModuleType:
     return module
 
 
+FIRST_CALL = threading.Lock()
+
+
 class _OpenVINOEngine:
     """One compiled network with a free batch.
 
@@ -194,6 +198,8 @@ class _OpenVINOEngine:
             raise CorruptVersion(f"{saved_model.name}: OpenVINO cannot load it: {error}") from error
         if loaded.precision != precision:
             raise InvalidConfiguration(f"precision={precision!r}: OpenVINO computes in {loaded.precision} here")
+        with FIRST_CALL:  # threads that made a process's very first call together have waited for each other for ever
+            loaded(np.zeros((1, *loaded._shape), np.float32))
         return loaded
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
