@@ -72,6 +72,13 @@ def test_every_block_is_of_a_known_kind_and_not_too_wide():
             assert block.language in LANGUAGES, f"{block.page}, line {block.line}: {block.language}"
 
 
+def test_no_merge_left_its_marks():
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True, text=True)
+    marked = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)
+    files = [REPOSITORY / name for name in tracked.stdout.split("\0") if name]
+    assert [file.name for file in files if file.is_file() and marked.search(file.read_bytes())] == []
+
+
 def test_every_source_that_a_page_shows_may_stand_in_a_preset():
     tables = [
         tomllib.loads(b.text) for page in documents.pages() for b in documents.blocks(page) if b.language == "toml"
