@@ -25,7 +25,7 @@ def main(preset: str) -> None:
     """Print what the compiler makes of each network's step."""
     from jax.experimental import topologies
 
-    from training.config import read_preset
+    from training.preset_files import read_preset
     from training.scale import collectives_of, compiled_step
 
     devices = topologies.get_topology_desc(TOPOLOGY, platform="tpu").devices

@@ -22,8 +22,9 @@ from benchmarks.machine import cpu_name
 from model.errors import InvalidConfiguration
 from training.accelerator import Accelerator, choose
 from training.cache import Cache
-from training.config import Preset, SourceConfig, read_preset
+from training.config import Preset, SourceConfig
 from training.prepare import cuts_for, prepare_sources
+from training.preset_files import read_preset
 from training.split import read_splits
 from training.synthetic import write_folder
 from training.throughput import LAPS, STEPS, Throughput, as_cells, measure_preset

@@ -145,7 +145,7 @@ def test_a_photograph_that_lost_its_disc_is_not_gradable(segmenter: Segmenter):
 
 
 def test_the_preset_of_the_bundled_version_is_the_one_in_the_repository(bundled: Artefact):
-    from training.config import read_preset
+    from training.preset_files import read_preset
 
     recorded = preset_from_dict(bundled.manifest.training["preset"])
     assert dataclasses.replace(recorded, name="bundled") == read_preset("bundled")

@@ -7,7 +7,8 @@ from rich.console import Console
 from model.artefact import Artefact
 from model.local_registry import LocalRegistry
 from tests.drawn import write_folder
-from training.config import Preset, read_preset
+from training.config import Preset
+from training.preset_files import read_preset
 from training.publish import Facts, publish_run
 from training.run import Trained, save_run, train_run
 

@@ -65,8 +65,9 @@ def train(
 
     from training.accelerator import choose
     from training.cache import Cache
-    from training.config import leave_out_sources, read_preset
+    from training.config import leave_out_sources
     from training.origin import continue_preset, read_origin
+    from training.preset_files import read_preset
     from training.run import save_run, train_run
 
     accelerator = choose(device, deterministic)
@@ -180,9 +181,9 @@ def evaluate(
     from model.segmenter import Segmenter
     from training import judging
     from training.accelerator import choose
-    from training.config import read_preset
     from training.device_engine import segmenter_on
     from training.evaluate import evaluate as run_evaluation
+    from training.preset_files import read_preset
     from training.publish import metrics_table
     from training.report import write_evaluation
     from training.split import read_splits
@@ -240,8 +241,8 @@ def cross(
     from training import cross as matrix
     from training.accelerator import choose
     from training.cache import Cache
-    from training.config import read_preset
     from training.cross_report import budget, write_matrix
+    from training.preset_files import read_preset
     from training.publish import Facts
     from training.run import run_facts
 

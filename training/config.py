@@ -1,9 +1,8 @@
-"""What a training run is made of: a preset in TOML, read into frozen objects; every mistake in it is told at once."""
+"""What a training run is made of: frozen objects, made of a preset's values; every mistake in them is told at once."""
 
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from model.errors import InvalidConfiguration
@@ -11,9 +10,8 @@ from model.unet import UNetConfig
 from training.augment import Augmentation
 from training.losses import LOSSES
 from training.sources.layouts import LAYOUTS, wrong_choices
-from training.tables import build, read_toml, with_lines
+from training.tables import build
 
-PRESETS = Path(__file__).parent / "presets"
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a source's name is a folder's too
 
 
@@ -116,43 +114,6 @@ class Preset:
     def as_dict(self) -> dict[str, Any]:
         """The preset as JSON types."""
         return dataclasses.asdict(self)
-
-
-def read_preset(name: str, base: Preset | None = None) -> Preset:
-    """A preset by the name of a bundled one, or by the path of a TOML file.
-
-    Args:
-        base: gives what the file leaves out, save for its sources.
-    Raises:
-        InvalidConfiguration: unknown file, no TOML, unknown keys or impossible values; all of them are named, with
-            their lines.
-    """
-    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
-    values, text = read_toml(path)
-    if "paper" in values:
-        raise InvalidConfiguration(f"{path}: repeats the paper and makes no version: `cupdisc-train paper`")
-    try:
-        return preset_from_dict(_over(base, {"name": path.stem, **values}))
-    except InvalidConfiguration as error:
-        raise with_lines(error, path, text) from error
-
-
-def _over(base: Preset | None, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a file over those of `base`, without its sources."""
-    if base is None:
-        return values
-    below = base.as_dict()
-    for table in (below, below["locator"], below["segmenter"]):
-        del table["sources"]
-    return _merge(below, values)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _merge(below[key], value) if isinstance(below.get(key), dict) and isinstance(value, dict) else value
-        for key, value in above.items()
-    }
-    return {**below, **both}
 
 
 def preset_from_dict(values: dict[str, Any]) -> Preset:

@@ -26,8 +26,8 @@ def sources(
     data: Data = DATA,
 ) -> None:
     """Read every source of a preset, print what it holds, and name every file that is missing or odd."""
-    from training.config import read_preset
     from training.inventory import sources_table, survey
+    from training.preset_files import read_preset
     from training.sources.example import InvalidSource
 
     with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -47,8 +47,8 @@ def duplicates(
     data: Data = DATA,
 ) -> None:
     """Find near-duplicate photographs across sources and splits; a leak is one that trains while its copy judges."""
-    from training.config import read_preset
     from training.duplicates import duplicates_table, find_duplicates
+    from training.preset_files import read_preset
     from training.split import read_splits
 
     splits = read_splits(read_preset(preset), data)
@@ -92,10 +92,10 @@ def prepare(
 
     What is prepared already, and has not changed, is left as it is.
     """
-    from training.config import read_preset
     from training.duplicates import duplicates_table, find_duplicates
     from training.inventory import NOTEWORTHY
     from training.prepare import cuts_for, prepare_sources, prepared_table
+    from training.preset_files import read_preset
     from training.split import read_splits
 
     chosen = read_preset(preset)

@@ -21,10 +21,11 @@ from model.unet import UNetConfig, build_unet
 from training import checkpoint
 from training.accelerator import Accelerator
 from training.batches import Batch, made_ahead
-from training.config import PRESETS, SourceConfig
+from training.config import SourceConfig
 from training.losses import LOSSES, dice_of_channel
 from training.metrics import dice, radii_ratio
 from training.paper_pixels import cut, enlarge, equalise, vary
+from training.preset_files import preset_path
 from training.sources.example import Example, digest, read_each
 from training.split import read_examples
 from training.tables import build, read_toml, with_lines
@@ -227,7 +228,7 @@ def read_paper(name: str = "paper") -> Paper:
     Raises:
         InvalidConfiguration: unreadable, unknown keys or impossible values; all of them are named, with their lines.
     """
-    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    path = preset_path(name)
     values, text = read_toml(path)
     problems = [f"{key}: unknown key" for key in values if key != "paper"]
     paper = build(Paper, values.get("paper", {}), "paper.", problems)

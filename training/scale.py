@@ -17,7 +17,8 @@ from typing import Any
 from rich.table import Table
 
 from model.errors import InvalidConfiguration
-from training.config import NetworkConfig, Preset, read_preset
+from training.config import NetworkConfig, Preset
+from training.preset_files import read_preset
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 NETWORKS = ("locator", "segmenter")

@@ -3,7 +3,8 @@
 import pytest
 
 from model.errors import InvalidConfiguration
-from training.config import PRESETS, leave_out_sources, preset_from_dict, read_preset
+from training.config import leave_out_sources, preset_from_dict
+from training.preset_files import PRESETS, read_preset
 
 SMALL = """
 [[sources]]
@@ -168,3 +169,31 @@ def test_unknown_layouts_and_choices_are_named_at_once(tmp_path):
         "sources[2].ellipses",
     ):
         assert text in str(caught.value)
+
+
+def test_a_preset_extends_another_one(tmp_path):
+    (tmp_path / "a.toml").write_text(SMALL + "[segmenter.augmentation]\nhide = 0.5\n")
+    (tmp_path / "b.toml").write_text(
+        'extends = "a.toml"\nseed = 7\n[[sources]]\nname = "clinic"\nheld_out = 3\n[[sources]]\nname = "other"\n'
+        "[segmenter.augmentation]\ngrey = 0.25\n"
+    )
+    preset = read_preset(str(tmp_path / "b.toml"))
+    assert [(source.name, source.held_out) for source in preset.sources] == [("clinic", 3), ("other", 0)]
+    assert (preset.seed, preset.segmenter.network.input_size) == (7, 64)
+    assert (preset.segmenter.augmentation.hide, preset.segmenter.augmentation.grey) == (0.5, 0.25)
+    assert read_preset("left_out").segmenter.network == read_preset("bundled").segmenter.network
+
+
+@pytest.mark.parametrize("below", ["b.toml", "a.toml", "nowhere", "", 3])
+def test_a_preset_that_extends_itself_or_nothing_is_refused(tmp_path, below):
+    (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
+    (tmp_path / "b.toml").write_text(f"extends = {below!r}\n")
+    with pytest.raises(InvalidConfiguration, match="extends|nowhere"):
+        read_preset(str(tmp_path / "b.toml"))
+
+
+def test_a_mistake_is_told_with_the_line_of_the_file_that_extends(tmp_path):
+    (tmp_path / "a.toml").write_text('[[sources]]\nname = "first"\n' + SMALL)
+    (tmp_path / "b.toml").write_text('extends = "a.toml"\n\n[[sources]]\nname = "clinic"\nheld_out = -1\n')
+    with pytest.raises(InvalidConfiguration, match=r"b\.toml:5: sources\[0\]\.held_out"):
+        read_preset(str(tmp_path / "b.toml"))

@@ -12,8 +12,9 @@ import pytest
 from tests.drawn import write_folder
 from tests.photographs import shared_data
 from training import cli
-from training.config import Preset, preset_from_dict, read_preset
+from training.config import Preset, preset_from_dict
 from training.duplicates import BITS, LIMIT, disc_crop, find_duplicates, similar_crops
+from training.preset_files import read_preset
 from training.split import Split, read_splits
 from training.synthetic import draw, some_camera, some_eye
 

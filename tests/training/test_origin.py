@@ -21,9 +21,10 @@ from tests.training.tiny import write_tiny
 from tests.versions import manifest
 from training.accelerator import choose
 from training.cli import main
-from training.config import Preset, read_preset
+from training.config import Preset
 from training.device_engine import segmenter_on
 from training.origin import continue_preset, read_origin
+from training.preset_files import read_preset
 from training.restore import restore_network
 from training.run import Trained, load_networks, run_facts, save_run, train_run, weights_of
 

@@ -11,7 +11,8 @@ from benchmarks.training_throughput import as_markdown, drawn_preset
 from tests.drawn import write_folder
 from training.accelerator import choose
 from training.batches import Batch, made_ahead, queue_length
-from training.config import preset_from_dict, read_preset
+from training.config import preset_from_dict
+from training.preset_files import read_preset
 from training.split import read_splits
 from training.throughput import Throughput, measure_preset
 
