@@ -92,12 +92,15 @@ class UNetConfig:
         return {**dataclasses.asdict(self), "outputs": list(self.outputs)}
 
 
-def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
+def build_unet(config: UNetConfig, name: str = "unet", conventions: int = 0) -> keras.Model:
     """A U-Net that turns normalised images into probabilities.
 
     Args:
         config: the shape of the network.
         name: of the Keras model; letters, digits and underscores.
+        conventions: for training alone, of a single member: how many ways of annotating the network tells apart, by
+            what each adds to the biases of the bottom block, of the way up and of the logits. It then has a second
+            input, (batch, conventions) float32, the share of each in the answer.
     Returns:
         (batch, S, S, 3) float32, any range, to (batch, S, S, C) float32 in [0, 1]; S is `config.input_size`, C the
         number of `config.outputs`. The last layer is float32 under any dtype policy. The weights of several members
@@ -108,6 +111,7 @@ def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
         member = dataclasses.replace(config, members=1)
         drawn = [build_unet(member, f"{name}_{number}")(image) for number in range(1, config.members + 1)]
         return keras.Model(image, layers.Average(dtype="float32", name="probabilities")(drawn), name=name)
+    convention = keras.Input((conventions,), name="convention") if conventions else None
     skips, flow, stride = [], image, config.stem_stride
     if stride > 1:
         flow = layers.Conv2D(
@@ -120,25 +124,25 @@ def build_unet(config: UNetConfig, name: str = "unet") -> keras.Model:
             flow = layers.MaxPooling2D()(flow)
         else:
             flow = layers.Conv2D(width, 3, strides=2, padding="same")(flow)
-    flow = _block(flow, config.channels[-1], config, config.dropout)
+    flow = _block(flow, config.channels[-1], config, config.dropout, convention)
     for width, skip in zip(reversed(config.channels[:-1]), reversed(skips), strict=True):
         if config.upsampling == "transposed_convolution":
             flow = layers.Conv2DTranspose(width, 3, strides=2, padding="same", activation=config.activation)(flow)
         else:
             flow = layers.Conv2D(width, 2, padding="same", activation=config.activation)(layers.UpSampling2D()(flow))
-        flow = _block(layers.Concatenate()([skip, flow]), width, config)
-    logits = layers.Conv2D(len(config.outputs), 1)(flow)
+        flow = _block(layers.Concatenate()([skip, flow]), width, config, convention=convention)
+    logits = _convolve(flow, layers.Conv2D(len(config.outputs), 1), convention)
     if stride > 1:  # outlines of discs and cups are smooth: interpolated logits lose nothing that matters
         logits = layers.UpSampling2D(stride, interpolation="bilinear")(logits)
     probabilities = layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
-    return keras.Model(image, probabilities, name=name)
+    return keras.Model(image if convention is None else [image, convention], probabilities, name=name)
 
 
-def _block(flow: Any, width: int, config: UNetConfig, dropout: float = 0.0) -> Any:
+def _block(flow: Any, width: int, config: UNetConfig, dropout: float = 0.0, convention: Any = None) -> Any:
     """Two 3×3 convolutions, each with activation, then normalisation (the paper's order)."""
     entry = flow
     for last in (False, True):
-        flow = layers.Conv2D(width, 3, padding="same", activation=config.activation)(flow)
+        flow = _convolve(flow, layers.Conv2D(width, 3, padding="same", activation=config.activation), convention)
         if config.normalisation == "batch":
             flow = layers.BatchNormalization(momentum=BATCH_NORMALISATION_MOMENTUM)(flow)
         elif config.normalisation == "group":
@@ -147,3 +151,14 @@ def _block(flow: Any, width: int, config: UNetConfig, dropout: float = 0.0) -> A
         if dropout and not last:
             flow = layers.Dropout(dropout)(flow)
     return layers.Concatenate()([entry, flow]) if config.residual else flow
+
+
+def _convolve(flow: Any, convolution: layers.Conv2D, convention: Any) -> Any:
+    """The convolution, and in front of its activation what each convention adds to its bias; nothing to begin with."""
+    if convention is None:
+        return convolution(flow)
+    activation, convolution.activation = convolution.activation, keras.activations.linear
+    width = convolution.filters
+    more = layers.Dense(width, use_bias=False, kernel_initializer="zeros", name=f"{convolution.name}_convention")
+    flow = layers.Add()([convolution(flow), layers.Reshape((1, 1, width))(more(convention))])
+    return layers.Activation(activation)(flow)

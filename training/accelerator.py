@@ -73,26 +73,34 @@ class Accelerator:
         model.compute_metrics(nothing, nothing, nothing)
         model.reset_metrics()
 
-    def step(self, model: keras.Model, images: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        """One training step; loss and metrics of this batch.
+    def step(self, model: keras.Model, inputs: np.ndarray | list[np.ndarray], targets: np.ndarray) -> dict[str, float]:
+        """One training step; loss and metrics of this batch. `inputs` is one array, or one for each input.
 
         Raises:
             InvalidConfiguration: the batch cannot be split evenly.
         """
-        self.check_batch(len(images))
+        self.check_batch(len(targets))
         with self.scope():
-            values: dict[str, float] = model.train_on_batch(*self._shared(images, targets), return_dict=True)
+            values: dict[str, float] = model.train_on_batch(*self._shared(inputs, targets), return_dict=True)
         return values
 
-    def predict(self, model: keras.Model, images: np.ndarray, batch: int) -> np.ndarray:
-        """(N, S, S, C) float32 of N ≥ 1 images, always `batch` at a time, the last ones filled up, so in one shape."""
+    def predict(self, model: keras.Model, inputs: np.ndarray | list[np.ndarray], batch: int) -> np.ndarray:
+        """(N, S, S, C) float32 of N ≥ 1 images, always `batch` at a time, the last ones filled up, so in one shape.
+
+        Args:
+            inputs: (N, S, S, 3), or a list of one array for each input of the network, N rows in all of them.
+        """
         batch += -batch % self.count
+        count = len(inputs[0]) if isinstance(inputs, list) else len(inputs)
         answers = []
-        for first in range(0, len(images), batch):
-            some = images[first : first + batch]
-            filled = np.concatenate([some, np.zeros((batch - len(some), *some.shape[1:]), some.dtype)])
+        for first in range(0, count, batch):
+            some = min(batch, count - first)
+            if isinstance(inputs, list):
+                filled: Any = [_filled(each[first : first + batch], batch) for each in inputs]
+            else:
+                filled = _filled(inputs[first : first + batch], batch)
             with self.scope():
-                answers.append(model.predict_on_batch(*self._shared(filled))[: len(some)])
+                answers.append(model.predict_on_batch(*self._shared(filled))[:some])
         return np.concatenate(answers)
 
     def check_batch(self, size: int) -> None:
@@ -105,8 +113,10 @@ class Accelerator:
         """Whether batches are split here; Keras on JAX splits them by itself."""
         return self.backend == "tensorflow" and self.count > 1
 
-    def _shared(self, *arrays: np.ndarray) -> tuple[Any, ...]:
-        return tuple(map(self._split, arrays)) if self._shares else arrays
+    def _shared(self, *inputs: Any) -> tuple[Any, ...]:
+        if not self._shares:
+            return inputs
+        return tuple([*map(self._split, each)] if isinstance(each, list) else self._split(each) for each in inputs)
 
     def _split(self, array: np.ndarray) -> Any:
         tensorflow = engines.import_tensorflow()
@@ -114,6 +124,11 @@ class Accelerator:
         return self._strategy.experimental_distribute_values_from_function(
             lambda context: tensorflow.convert_to_tensor(parts[context.replica_id_in_sync_group])
         )
+
+
+def _filled(rows: np.ndarray, count: int) -> np.ndarray:
+    """`count` rows: those given, then zeros."""
+    return np.concatenate([rows, np.zeros((count - len(rows), *rows.shape[1:]), rows.dtype)])
 
 
 def choose(device: str = "auto", deterministic: bool = False) -> Accelerator:

@@ -9,11 +9,13 @@ from model.cores import usable_cores
 from model.normalisation import Distribution
 from training.augment import Sample, draw_sample
 from training.config import NetworkConfig
+from training.conventions import Conventions
 from training.views import View
 
 AHEAD = 3  # batches that are ready or in the making for each that is being made, while the network computes
 
-Batch = tuple[np.ndarray, np.ndarray]
+Inputs = np.ndarray | list[np.ndarray]  # images; with conventions those too
+Batch = tuple[Inputs, np.ndarray]
 
 
 def choose_views(
@@ -37,8 +39,11 @@ def batches(
     distribution: Distribution,
     seed: Sequence[int],
     first: int,
+    conventions: Conventions | None = None,
 ) -> Iterator[Batch]:
     """(images, targets) of batches number `first` to the last: (B, S, S, 3) and (B, S, S, C) float32.
+
+    With conventions the images are a list: the images, and whose annotation each target is, (B, K) float32.
 
     A batch depends on `seed` and its own number alone, so a resumed run sees what an unbroken one would have seen.
     """
@@ -48,13 +53,14 @@ def batches(
         random = np.random.default_rng([*seed, number])
         images = np.zeros((config.batch_size, size, size, 3), np.float32)
         targets = np.empty((config.batch_size, size, size, len(outputs)), np.float32)
-        for image, target, chosen in zip(
-            images, targets, choose_views(views, weights, len(images), random), strict=True
-        ):
+        picked = choose_views(views, weights, len(images), random)
+        for image, target, chosen in zip(images, targets, picked, strict=True):
             place = Sample(image, target)
             draw_sample(
                 views[chosen], size, outputs, roi_diameters, distribution, config.augmentation, random, into=place
             )
+        if conventions is not None:
+            return conventions.told(images, [views[chosen].example.source for chosen in picked]), targets
         return images, targets
 
     return made_ahead(make, range(first, config.steps))

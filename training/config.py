@@ -62,6 +62,8 @@ class NetworkConfig:
     ema_momentum: float = 0.998  # of the average over steps that the version takes; 0 takes the last weights
     augmentation: Augmentation = field(default_factory=Augmentation)
     sources: dict[str, float] = field(default_factory=dict)  # overrides the sources' weights for this network
+    conventions: bool = False  # learn apart what each source's annotators draw beside the others
+    answer: dict[str, float] = field(default_factory=dict)  # shares of conventions; empty: alike, those that draw all
 
     def __post_init__(self) -> None:
         wrong = [
@@ -77,9 +79,9 @@ class NetworkConfig:
             )
             if not good
         ]
-        wrong += [
-            f"sources.{name}: must be at least 0, is {weight}" for name, weight in self.sources.items() if weight < 0
-        ]
+        for table in ("sources", "answer"):
+            values = getattr(self, table)
+            wrong += [f"{table}.{name}: must be at least 0, is {each}" for name, each in values.items() if each < 0]
         if wrong:
             raise InvalidConfiguration("; ".join(wrong))
 
@@ -130,9 +132,20 @@ def preset_from_dict(values: dict[str, Any]) -> Preset:
             own = getattr(preset, part).sources
             if not any(own.get(source.name, source.weight) for source in preset.sources if not source.left_out):
                 problems.append(f"{part}: no source has a weight, so there is nothing to train on")
+            known = {convention_of(source) for source in preset.sources}
+            problems += [
+                f"{part}.answer.{name}: no source, or group of sources, of this preset"
+                for name in getattr(preset, part).answer
+                if name not in known
+            ]
     if problems or preset is None:
         raise InvalidConfiguration("\n".join(problems))
     return dataclasses.replace(preset, sources=tuple(_with_terms(source) for source in preset.sources))
+
+
+def convention_of(source: SourceConfig) -> str:
+    """Whose way of annotating a source follows: its group's, or its own."""
+    return source.group or source.name
 
 
 def _across(values: dict[str, Any]) -> list[str]:

@@ -104,6 +104,7 @@ def _stage(
             "device": facts.device,
             "command": facts.command,
             "from": trained.origin,  # name and digest; empty where training began with random weights
+            "conventions": trained.conventions,  # empty where they were not learnt apart
         },
         files={},
     )

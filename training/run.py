@@ -19,6 +19,7 @@ from model.unet import UNetConfig, build_unet
 from training.accelerator import Accelerator, choose
 from training.cache import Cache
 from training.config import NetworkConfig, Preset, preset_from_dict
+from training.conventions import conventions_of
 from training.sources.example import Example, digest
 from training.split import Split, disc_cut_of, read_splits
 from training.train import train_network
@@ -52,6 +53,7 @@ class Trained:
     device: str = ""  # that it was trained on, as `str` of an Accelerator
     command: str = ""  # that trained it
     origin: dict[str, str] = field(default_factory=dict)  # `name` and `digest` of what it continued; empty if nothing
+    conventions: dict[str, dict[str, float]] = field(default_factory=dict)  # of the segmenter, by source or group
 
 
 def train_run(
@@ -91,14 +93,16 @@ def train_run(
     whole, roi = (gather_views(training, cut, cache) for cut in cuts.values())
     distribution = estimate_distribution(preset, roi, whole)
     models: dict[str, keras.Model] = {}
+    apart: dict[str, list[dict[str, dict[str, float]]]] = {}
     seconds: dict[str, float] = {}
     for name, views, config in zip(NETWORKS, (whole, roi), (preset.locator, preset.segmenter), strict=True):
         watched = gather_views(held_out, cuts[name], cache)
         shape = config.network
         weights: list[np.ndarray] = []
-        seconds[name] = 0.0
+        seconds[name], apart[name] = 0.0, []
+        conventions = conventions_of(preset, config, _complete(views, shape.outputs))
         for number in range(shape.members):
-            member, took = train_network(
+            member = train_network(
                 name if shape.members == 1 else f"{name}_{number + 1}",
                 dataclasses.replace(config, network=dataclasses.replace(shape, members=1)),
                 weights_of(preset, config),
@@ -115,9 +119,11 @@ def train_run(
                 accelerator,
                 member_of(getattr(start, name), shape, number) if start else None,
                 start.digest if start else "",
+                conventions,
             )
-            weights += member.get_weights()
-            seconds[name] += took
+            weights += member.network.get_weights()
+            seconds[name] += member.seconds
+            apart[name].append(member.conventions)
         models[name] = build_unet(shape, name)
         models[name].set_weights(weights)
     return Trained(
@@ -131,7 +137,21 @@ def train_run(
         str(accelerator),
         command,
         {"name": start.name, "digest": start.digest} if start else {},
+        _mean_of(apart["segmenter"]),
     )
+
+
+def _complete(views: list[View], outputs: tuple[str, ...]) -> set[str]:
+    """The sources of views in which everything is annotated that a network draws."""
+    return {view.example.source for view in views if "cup" not in outputs or view.example.cup_annotated}
+
+
+def _mean_of(members: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Conventions as the members of a network learnt them, on average."""
+    return {
+        name: {key: round(float(np.mean([each[name][key] for each in members])), 3) for key in values}
+        for name, values in members[0].items()
+    }
 
 
 def member_of(network: keras.Model, shape: UNetConfig, number: int) -> keras.Model:
@@ -179,6 +199,7 @@ def save_run(trained: Trained, out: Path) -> None:
         "device": trained.device,
         "command": trained.command,
         "origin": trained.origin,
+        "conventions": trained.conventions,
         "networks": {name: _sha256(out / f"{name}.keras") for name in NETWORKS},
     }
     with whole_file(out / "run.json") as partial:
@@ -237,6 +258,7 @@ def load_run(out: Path, data: Path) -> Trained:
         facts.get("device", ""),
         facts.get("command", ""),
         facts.get("origin", {}),
+        facts.get("conventions", {}),
     )
 
 

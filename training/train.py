@@ -1,10 +1,9 @@
 """Train one network, locator or segmenter, on views; resumable, the same again with the same seed."""
 
-import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,29 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from model.normalisation import Distribution
-from model.unet import BATCH_NORMALISATION_MOMENTUM, build_unet
+from model.unet import build_unet
 from training import checkpoint
 from training.accelerator import Accelerator
 from training.augment import plain_sample
-from training.batches import Batch, batches
+from training.batches import batches
 from training.config import NetworkConfig
+from training.conventions import Conventions, folded, measure_conventions, unfold
 from training.losses import LOSSES, dice_of_channel
+from training.settling import settled
 from training.views import View
+from training.watching import watch, watched_samples
 from training.whole_file import whole_file, writing
 
-WATCHED_AT_ONCE = 32  # held-out samples
-SETTLING_BATCHES = 100  # passes that settle batch normalisation on the averaged weights
+MEASURED = 200  # photographs that tell how conventions differ
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """The float32 network with its final weights, and how it came to be."""
+
+    network: keras.Model
+    seconds: float  # that training took in this and earlier tries
+    conventions: dict[str, dict[str, float]] = field(default_factory=dict)  # of `measure_conventions`
 
 
 def train_network(
@@ -45,7 +55,8 @@ def train_network(
     accelerator: Accelerator,
     start: keras.Model | None = None,
     origin: str = "",
-) -> tuple[keras.Model, float]:
+    conventions: Conventions | None = None,
+) -> TrainedNetwork:
     """Train, or go on with, one network.
 
     Args:
@@ -57,8 +68,7 @@ def train_network(
         out: folder for `<name>.checkpoint.npz` and `<name>.log.csv`.
         start: a network of the same configuration whose weights training starts from; None for random ones.
         origin: what tells one start from another.
-    Returns:
-        The float32 network with its final weights, and the seconds that training took in this and earlier tries.
+        conventions: what the network learns apart; the trained one draws their `answer` alone.
     Raises:
         InvalidCheckpoint: `out` holds the state of another run.
         InvalidConfiguration: the accelerator's devices cannot share a batch evenly.
@@ -67,18 +77,21 @@ def train_network(
     accelerator.check_batch(config.batch_size)
     keras.utils.set_random_seed(seed)
     stream = [seed, 0 if roi_diameters is None else 1]
-    facts = _facts(config, weights, roi_diameters, distribution, stream, mixed_precision, data_digest, origin)
+    facts = _facts(
+        config, weights, roi_diameters, distribution, stream, mixed_precision, data_digest, origin, conventions
+    )
+    apart = len(conventions.names) if conventions else 0
     saved, log = out / f"{name}.checkpoint.npz", out / f"{name}.log.csv"
     with accelerator.scope():
-        model = compiled_network(name, config, accelerator, mixed_precision)
+        model = compiled_network(name, config, accelerator, mixed_precision, apart)
         if start is not None:
-            model.set_weights(start.get_weights())
+            unfold(start, model)
         first, seconds = checkpoint.load(saved, model, facts) if saved.exists() else (0, 0.0)
     if not first:
         checkpoint.save(saved, model, 0, 0.0, facts)  # a disk that is too small is noticed now
     _shorten(log, first)
-    stream_of_batches = batches(views, config, weights, roi_diameters, distribution, stream, first)
-    watched = _watched(held_out, config, roi_diameters, distribution)
+    stream_of_batches = batches(views, config, weights, roi_diameters, distribution, stream, first, conventions)
+    watched = watched_samples(held_out, config, roi_diameters, distribution, conventions)
     text = TextColumn("{task.fields[note]}")
     columns = (
         TextColumn(f"{name:9}"),
@@ -91,8 +104,8 @@ def train_network(
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=config.steps, completed=first, note="")
         started, counted = time.perf_counter(), first
-        for step, (images, targets) in enumerate(stream_of_batches, first + 1):
-            values = accelerator.step(model, images, targets)
+        for step, (inputs, targets) in enumerate(stream_of_batches, first + 1):
+            values = accelerator.step(model, inputs, targets)
             if step % 10 == 0:
                 rate = (step - counted) * config.batch_size / (time.perf_counter() - started)
                 progress.update(task, completed=step, note=_note(values, rate))
@@ -100,7 +113,7 @@ def train_network(
                 lap = time.perf_counter() - started
                 seconds += lap
                 rate = (step - counted) * config.batch_size / lap
-                seen = _watch(model, watched, accelerator)
+                seen = watch(model, watched, accelerator)
                 line = {k: round(float(v), 4) for k, v in values.items()} | seen
                 with writing(log), log.open("a", encoding="utf-8") as file:
                     file.write(f"{step},{seconds:.1f},{line['loss']},{rate:.1f},{json.dumps(line)!r}\n")
@@ -113,14 +126,33 @@ def train_network(
                 started, counted = time.perf_counter(), step
     with accelerator.scope():
         averaged = _averaged_weights(model, config)
-    drawn = batches(views, config, weights, roi_diameters, distribution, [*stream, 1], 0)
-    return settled(averaged, name, config, drawn, accelerator), seconds
+    drawn = batches(views, config, weights, roi_diameters, distribution, [*stream, 1], 0, conventions)
+    network = settled(averaged, name, config, drawn, accelerator, apart)
+    if conventions is None:
+        return TrainedNetwork(network, seconds)
+    plain = _some(views, config, roi_diameters, distribution)
+    return TrainedNetwork(
+        folded(network, config.network, name, conventions.answer),
+        seconds,
+        measure_conventions(network, conventions, plain, config.network.outputs),
+    )
 
 
-def compiled_network(name: str, config: NetworkConfig, accelerator: Accelerator, mixed_precision: bool) -> keras.Model:
+def _some(
+    views: Sequence[View], config: NetworkConfig, roi_diameters: float | None, distribution: Distribution
+) -> np.ndarray:
+    """(N, S, S, 3) unvaried samples of at most MEASURED views, every so many of them."""
+    size, outputs = config.network.input_size, config.network.outputs
+    every = -(-len(views) // MEASURED)
+    return np.stack([plain_sample(view, size, outputs, roi_diameters, distribution).image for view in views[::every]])
+
+
+def compiled_network(
+    name: str, config: NetworkConfig, accelerator: Accelerator, mixed_precision: bool, conventions: int = 0
+) -> keras.Model:
     """The network with its optimiser, loss and metrics, ready for `accelerator.step`; called inside its scope."""
     with _Precision(mixed_precision and accelerator.bf16):
-        model = build_unet(config.network, name)
+        model = build_unet(config.network, name, conventions)
     warm_up = min(config.warm_up, config.steps // 4)
     rate = keras.optimizers.schedules.CosineDecay(
         1e-6 if warm_up else config.learning_rate,
@@ -143,46 +175,6 @@ def _averaged_weights(model: keras.Model, config: NetworkConfig) -> list[np.ndar
     return weights
 
 
-def settled(
-    averaged: list[np.ndarray], name: str, config: NetworkConfig, drawn: Iterator[Batch], accelerator: Accelerator
-) -> keras.Model:
-    """The averaged weights in a float32 network, its batch normalisation settled on them: a plain mean over batches."""
-    final = build_unet(config.network, name)
-    final.set_weights(averaged)
-    layers = [layer for layer in final.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    if not layers:
-        return final
-    for layer in layers:
-        layer.momentum = 0.0  # it holds the statistics of one batch, until the next
-    training = AsInTraining(final)
-    training.compile(jit_compile=accelerator.jit_compile)
-    statistics = [variable for layer in layers for variable in (layer.moving_mean, layer.moving_variance)]
-    sums, count = [np.zeros(variable.shape) for variable in statistics], min(SETTLING_BATCHES, config.steps)
-    for images, _ in itertools.islice(drawn, count):
-        training.predict_on_batch(images)
-        for total, variable in zip(sums, statistics, strict=True):
-            total += keras.ops.convert_to_numpy(variable)
-    for total, variable in zip(sums, statistics, strict=True):
-        variable.assign(total / count)
-    for layer in layers:
-        layer.momentum = BATCH_NORMALISATION_MOMENTUM
-    return final
-
-
-class AsInTraining(keras.Model):
-    """A network whose prediction is one compiled pass as in training: batch normalisation takes the batch's statistics.
-
-    Keras' own prediction tells a network that has the argument `training` that it is not; this one has none.
-    """
-
-    def __init__(self, network: keras.Model) -> None:
-        super().__init__()
-        self.network = network
-
-    def call(self, images: Any) -> Any:
-        return self.network(images, training=True)
-
-
 class _Precision:
     """The layers that are built inside compute in bf16, weights stay float32."""
 
@@ -195,36 +187,6 @@ class _Precision:
 
     def __exit__(self, *_: object) -> None:
         keras.config.set_dtype_policy(self.before)
-
-
-def _watched(
-    views: Sequence[View], config: NetworkConfig, roi_diameters: float | None, distribution: Distribution
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Unvaried samples of held-out views by source; of the sources with cups alone where the network draws cups."""
-    by_source: dict[str, list[Any]] = {}
-    for view in views:
-        sample = plain_sample(view, config.network.input_size, config.network.outputs, roi_diameters, distribution)
-        by_source.setdefault(view.example.source, []).append(sample)
-    return {
-        name: (np.stack([s.image for s in samples]), np.stack([s.target for s in samples]))
-        for name, samples in sorted(by_source.items())
-    }
-
-
-def _watch(
-    model: keras.Model, watched: dict[str, tuple[np.ndarray, np.ndarray]], accelerator: Accelerator
-) -> dict[str, Any]:
-    """Mean Dice of each output by source with the weights of this moment."""
-    result = {}
-    for name, (images, targets) in watched.items():
-        drawn = accelerator.predict(model, images, WATCHED_AT_ONCE) > 0.5
-        truth = targets > 0.5
-        dice = 2 * (drawn & truth).sum((1, 2)) / np.maximum(1, drawn.sum((1, 2)) + truth.sum((1, 2)))
-        known: np.ndarray = np.all(targets[:, 0, 0] >= 0, axis=0)
-        result[name] = [
-            round(float(value), 3) if ok else None for value, ok in zip(dice.mean(axis=0), known.tolist(), strict=True)
-        ]
-    return result
 
 
 def _note(values: dict[str, Any], rate: float) -> str:
@@ -241,6 +203,7 @@ def _facts(
     mixed_precision: bool,
     data_digest: str,
     origin: str,
+    conventions: Conventions | None,
 ) -> dict[str, Any]:
     """Whatever makes another run, as JSON types; not the device, so that a run may move to another one."""
     return {
@@ -252,6 +215,9 @@ def _facts(
         "mixed_precision": mixed_precision,
         "data": data_digest,
         "from": origin,
+        "answers": None
+        if conventions is None
+        else dict(zip(conventions.names, conventions.answer.tolist(), strict=True)),
     }
 
 

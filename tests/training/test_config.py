@@ -188,7 +188,7 @@ def test_a_preset_extends_another_one(tmp_path):
 def test_a_preset_that_extends_itself_or_nothing_is_refused(tmp_path, below):
     (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
     (tmp_path / "b.toml").write_text(f"extends = {below!r}\n")
-    with pytest.raises(InvalidConfiguration, match="extends|nowhere"):
+    with pytest.raises(InvalidConfiguration, match=r"extends|nowhere"):
         read_preset(str(tmp_path / "b.toml"))
 
 

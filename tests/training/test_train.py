@@ -7,7 +7,7 @@ import pytest
 from model.unet import UNetConfig, build_unet
 from training.accelerator import choose
 from training.config import NetworkConfig
-from training.train import settled
+from training.settling import settled
 
 
 def first_normalisation(network: keras.Model) -> keras.layers.BatchNormalization:

@@ -1,0 +1,105 @@
+"""Tests of `training.conventions`: whose annotation is learnt, and the plain network that draws a mean of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from keras import ops
+
+from model.errors import InvalidConfiguration
+from model.unet import UNetConfig, build_unet
+from training.config import NetworkConfig, Preset, SourceConfig, preset_from_dict
+from training.conventions import Conventions, conventions_of, folded, measure_conventions, unfold
+
+SHAPE = UNetConfig(input_size=32, depth=2, start_channels=4, stem_stride=2)
+SOURCES = (
+    SourceConfig("crops", group="clinic"),
+    SourceConfig("discs"),
+    SourceConfig("full", group="clinic", weight=0.1),
+    SourceConfig("other"),
+)
+
+
+def images(count=3):
+    return np.random.default_rng(2).normal(size=(count, 32, 32, 3)).astype(np.float32)
+
+
+def trained():
+    """A network with three conventions, none of its weights at rest."""
+    model = build_unet(SHAPE, "unet", 3)
+    random = np.random.default_rng(1)
+    model.set_weights([weight + random.uniform(-0.3, 0.3, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def conventions(answer):
+    return Conventions(("a", "b", "c"), {"one": 0, "two": 2}, np.array(answer, np.float32))
+
+
+def test_a_folded_network_draws_what_its_conventions_draw():
+    model = trained()
+    drawn = []
+    for shares in ([1, 0, 0], [0, 0.5, 0.5], [0.2, 0.3, 0.5]):
+        told = conventions(shares)
+        plain = folded(model, SHAPE, "unet", told.answer)
+        assert plain.count_params() == build_unet(SHAPE).count_params()
+        expected = ops.convert_to_numpy(model(told.answering(images()), training=False))
+        np.testing.assert_allclose(ops.convert_to_numpy(plain(images(), training=False)), expected, atol=1e-5)
+        drawn.append(expected)
+    assert np.abs(drawn[0] - drawn[1]).max() > 0.01
+
+
+def test_before_training_all_conventions_draw_as_the_network_they_start_from():
+    plain, model = build_unet(SHAPE, "plain"), build_unet(SHAPE, "unet", 2)
+    unfold(plain, model)
+    expected = ops.convert_to_numpy(plain(images(), training=False))
+    for shares in ([1, 0], [0, 1], [0.5, 0.5]):
+        inputs = [images(), np.repeat(np.array([shares], np.float32), 3, axis=0)]
+        np.testing.assert_allclose(ops.convert_to_numpy(model(inputs, training=False)), expected, atol=1e-6)
+
+
+def test_each_sample_is_told_with_its_sources_convention():
+    _, told = conventions([1, 0, 0]).told(images(), ["one", "two", "one"])
+    np.testing.assert_array_equal(told, [[1, 0, 0], [0, 0, 1], [1, 0, 0]])
+
+
+def preset(**segmenter):
+    return Preset("p", SOURCES, NetworkConfig(SHAPE), NetworkConfig(SHAPE, **segmenter))
+
+
+def found(chosen, complete=("crops", "full", "other")):
+    return conventions_of(chosen, chosen.segmenter, set(complete))
+
+
+def test_the_answer_is_the_mean_of_those_who_annotate_everything():
+    several = found(preset(conventions=True))
+    assert several.shares == {"clinic": 0.5, "discs": 0, "other": 0.5}
+    assert several.of_source == {"crops": 0, "full": 0, "discs": 1, "other": 2}
+    asked = found(preset(conventions=True, answer={"clinic": 3, "other": 1}))
+    assert asked.shares == {"clinic": 0.75, "discs": 0, "other": 0.25}
+    assert found(preset(conventions=True), complete=()).shares == pytest.approx(dict.fromkeys(asked.names, 1 / 3))
+
+
+def test_what_is_left_out_or_weighs_nothing_has_no_convention():
+    chosen = preset(conventions=True, sources={"discs": 0.0}, answer={"other": 1.0})
+    without = dataclasses.replace(chosen, sources=(*SOURCES[:3], dataclasses.replace(SOURCES[3], left_out=True)))
+    assert found(without) is None  # one is left
+    assert found(chosen).names == ("clinic", "other")
+    assert found(preset()) is None
+
+
+def test_an_answer_of_nobody_is_refused():
+    values = preset(conventions=True, answer={"nobody": 1.0}).as_dict()
+    with pytest.raises(InvalidConfiguration, match=r"segmenter\.answer\.nobody"):
+        preset_from_dict(values)
+
+
+def test_larger_cups_are_measured_as_larger():
+    model = build_unet(SHAPE, "unet", 2)
+    last = next(layer for layer in reversed(model.layers) if layer.name.endswith("_convention"))
+    last.set_weights([np.array([[0, -3], [0, 3]], np.float32)])  # of the logits of disc and cup
+    both = Conventions(("small", "large"), {}, np.array([0.5, 0.5], np.float32))
+    table = measure_conventions(model, both, images(40), ("disc", "cup"))
+    assert table["small"]["share"] == 0.5
+    assert table["small"]["disc_radius"] == table["large"]["disc_radius"] == 1
+    assert table["small"]["cup_radius"] < 1 < table["large"]["cup_radius"]

@@ -1,0 +1,124 @@
+"""Ways of annotating: what each source's experts draw beside the others, learnt apart from the photographs' looks.
+
+Where experts of one source draw larger cups than those of another, a network can fit both only by telling the sources
+apart by their looks; on a new source it then guesses whose cups to draw, photograph by photograph. Here it is told
+whose annotation it learns: every convention adds to the biases of its decoder. The answer is a mean of conventions,
+and a mean of biases is a bias, so that the finished network is a plain one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from model.unet import UNetConfig, build_unet
+from training.config import NetworkConfig, Preset, convention_of
+
+MEASURED_AT_ONCE = 32  # photographs
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """Those that one network learns; `answer` (K,) float32 is the share of each in what the version draws."""
+
+    names: tuple[str, ...]
+    of_source: dict[str, int]  # name of a source → number of its convention
+    answer: np.ndarray
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """`answer` by name."""
+        return dict(zip(self.names, self.answer.tolist(), strict=True))
+
+    def told(self, images: np.ndarray, sources: Sequence[str]) -> list[np.ndarray]:
+        """The network's two inputs: images, and for each the convention of its source."""
+        return [images, np.eye(len(self.names), dtype=np.float32)[[self.of_source[name] for name in sources]]]
+
+    def answering(self, images: np.ndarray, shares: np.ndarray | None = None) -> list[np.ndarray]:
+        """The network's two inputs for the version's answer, or for another mean of the conventions."""
+        shares = self.answer if shares is None else shares
+        return [images, np.repeat(shares[None].astype(np.float32), len(images), axis=0)]
+
+
+def conventions_of(preset: Preset, config: NetworkConfig, complete: set[str]) -> Conventions | None:
+    """What a network learns apart; None where the preset does not ask for it, or there is but one way of annotating.
+
+    Args:
+        complete: the sources of which photographs train and are annotated for all of the network's outputs.
+    """
+    if not config.conventions:
+        return None
+    used = [
+        source
+        for source in preset.sources
+        if not source.left_out and config.sources.get(source.name, source.weight) > 0
+    ]
+    names = tuple(sorted({convention_of(source) for source in used}))
+    if len(names) < 2:
+        return None
+    of_source = {source.name: names.index(convention_of(source)) for source in used}
+    asked = {name: share for name, share in config.answer.items() if name in names}
+    if not any(asked.values()):
+        asked = {names[of_source[name]]: 1.0 for name in of_source if name in complete} or dict.fromkeys(names, 1.0)
+    answer = np.array([asked.get(name, 0.0) for name in names], np.float32)
+    return Conventions(names, of_source, answer / answer.sum())
+
+
+def measure_conventions(
+    model: keras.Model, conventions: Conventions, images: np.ndarray, outputs: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """How large each convention draws the same eyes.
+
+    Args:
+        model: with the conventions as its second input.
+        images: (N, S, S, 3) float32, normalised regions of interest.
+    Returns:
+        By convention its `share` of the answer and, for each output such as cup, `cup_radius`: the median over the
+        photographs of the radius that it draws over the answer's, of circles of the same areas.
+    """
+
+    def areas(shares: np.ndarray) -> np.ndarray:
+        starts = range(0, len(images), MEASURED_AT_ONCE)
+        parts = (conventions.answering(images[i : i + MEASURED_AT_ONCE], shares) for i in starts)
+        drawn = np.concatenate([keras.ops.convert_to_numpy(model.predict_on_batch(part)) > 0.5 for part in parts])
+        found: np.ndarray = drawn.sum(axis=(1, 2)).astype(np.float64)
+        return found
+
+    answer = areas(conventions.answer)
+    table = {}
+    for name, shares, share in zip(conventions.names, np.eye(len(conventions.names)), conventions.answer, strict=True):
+        ratios = np.sqrt(areas(shares) / np.maximum(answer, 1))
+        medians = [
+            float(np.median(ratios[seen, i])) if (seen := answer[:, i] > 0).any() else 0.0 for i in range(len(outputs))
+        ]
+        table[name] = {
+            "share": round(float(share), 4),
+            **{f"{output}_radius": round(median, 3) for output, median in zip(outputs, medians, strict=True)},
+        }
+    return table
+
+
+def folded(model: keras.Model, config: UNetConfig, name: str, shares: np.ndarray) -> keras.Model:
+    """The plain network that draws what `model` draws for these shares of its conventions."""
+    plain = build_unet(config, name)
+    added = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.Dense)}
+    for source, target in zip(_common(model), _common(plain), strict=True):
+        weights = source.get_weights()
+        more = added.get(f"{source.name}_convention")
+        if more is not None:
+            weights[1] = weights[1] + shares @ more.get_weights()[0]
+        target.set_weights(weights)
+    return plain
+
+
+def unfold(plain: keras.Model, model: keras.Model) -> None:
+    """Give a network with conventions the weights of a plain one: all of its conventions draw as that does."""
+    for source, target in zip(_common(plain), _common(model), strict=True):
+        target.set_weights(source.get_weights())
+
+
+def _common(model: keras.Model) -> list[Any]:
+    """The layers with weights that a network with conventions shares with a plain one, from the input on."""
+    return [layer for layer in model.layers if layer.weights and not isinstance(layer, keras.layers.Dense)]
