@@ -10,7 +10,8 @@ from tests.drawn import write_folder
 from training.config import Preset
 from training.preset_files import read_preset
 from training.publish import Facts, publish_run
-from training.run import Trained, save_run, train_run
+from training.run import Trained, train_run
+from training.saved_run import save_run
 
 PRESET = """
 seed = 3
@@ -45,6 +46,7 @@ outputs = ["disc"]
 
 [segmenter]
 steps = {steps}
+conventions = true
 batch_size = 8
 learning_rate = 4e-3
 warm_up = 0

@@ -78,6 +78,7 @@ def write_card(manifest: Manifest) -> str:
             if (of := population(row["name"], layouts.get(row["name"], "")))
         ),
         "",
+        *_conventions(training.get("conventions", {})),
         "## Figures",
         "",
         "Whole way from file to mask, native pixels, no oracle crop; every photograph counts, refused ones too. In",
@@ -113,6 +114,34 @@ def write_card(manifest: Manifest) -> str:
         f"{minutes:.0f} minutes of training on {training['device']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _conventions(conventions: dict[str, dict[str, float]]) -> list[str]:
+    """Whose annotation the version draws; nothing for one that did not learn it apart."""
+    if not conventions:
+        return []
+    cups = all("cup_radius" in row for row in conventions.values())
+    return [
+        "## Whose cups it draws",
+        "",
+        "Experts of different sources draw other discs and cups on the same photograph. The segmenter was told in",
+        "training whose annotation it learns, and what it draws is a mean: of each convention the share below. The",
+        "radii are those that it draws by that convention alone, on the same training photographs, over its answer's",
+        "(median; of circles of the same areas). A convention without a share was learnt and is not drawn.",
+        "",
+        f"| convention of | share | disc radius |{' cup radius | ratio of the two |' if cups else ''}",
+        f"|---|---|---|{'---|---|' if cups else ''}",
+        *(
+            _cells(
+                name,
+                f"{row['share']:.0%}",
+                f"{row['disc_radius']:.2f}",
+                *((f"{row['cup_radius']:.2f}", f"{row['cup_radius'] / row['disc_radius']:.2f}") if cups else ()),
+            )
+            for name, row in conventions.items()
+        ),
+        "",
+    ]
 
 
 def _origin(origin: dict[str, str]) -> list[str]:

@@ -68,7 +68,8 @@ def train(
     from training.config import leave_out_sources
     from training.origin import continue_preset, read_origin
     from training.preset_files import read_preset
-    from training.run import save_run, train_run
+    from training.run import train_run
+    from training.saved_run import save_run
 
     accelerator = choose(device, deterministic)
     console.print(f"{accelerator}")
@@ -119,6 +120,10 @@ def publish(
     member: Annotated[
         int | None, typer.Option(help="Of a segmenter that averages several networks, this one alone; from 1.")
     ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(help="Draw as the annotators of this source, or group of sources, do; else as the preset says."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Publish a worse or unjudged version too; its card says so.")
     ] = False,
@@ -131,11 +136,14 @@ def publish(
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained it: only TensorFlow writes what every engine reads
     from training.evaluate import read_csv
     from training.publish import Facts, publish_run
-    from training.run import load_run, only_member
+    from training.run import in_convention, only_member
+    from training.saved_run import load_run
 
     trained = load_run(run, data)
     if member is not None:
         trained = only_member(trained, member)
+    if convention is not None:
+        trained = in_convention(trained, convention)
     now = datetime.now(UTC).replace(microsecond=0)
     target = open_registry(registry)
     facts = Facts(
@@ -244,7 +252,7 @@ def cross(
     from training.cross_report import budget, write_matrix
     from training.preset_files import read_preset
     from training.publish import Facts
-    from training.run import run_facts
+    from training.saved_run import run_facts
 
     chosen = read_preset(preset)
     chosen = chosen if steps is None else matrix.with_steps(chosen, steps)

@@ -18,6 +18,8 @@ from training.config import NetworkConfig, Preset, convention_of
 
 MEASURED_AT_ONCE = 32  # photographs
 
+Shifts = dict[str, list[np.ndarray]]  # by convention, of each weight of a plain network
+
 
 @dataclass(frozen=True)
 class Conventions:
@@ -100,6 +102,26 @@ def measure_conventions(
     return table
 
 
+def shifted(
+    weights: Sequence[np.ndarray],
+    shifts: Shifts,
+    before: dict[str, float],
+    after: dict[str, float],
+) -> list[np.ndarray]:
+    """Weights of a plain network that draws another mean of the conventions.
+
+    Args:
+        shifts: of `shifts_of`.
+        before, after: the share of each convention.
+    """
+    new = [np.array(weight) for weight in weights]
+    for name, each in shifts.items():
+        change = after.get(name, 0.0) - before.get(name, 0.0)
+        for weight, shift in zip(new, each, strict=True):
+            weight += change * shift
+    return new
+
+
 def folded(model: keras.Model, config: UNetConfig, name: str, shares: np.ndarray) -> keras.Model:
     """The plain network that draws what `model` draws for these shares of its conventions."""
     plain = build_unet(config, name)
@@ -111,6 +133,21 @@ def folded(model: keras.Model, config: UNetConfig, name: str, shares: np.ndarray
             weights[1] = weights[1] + shares @ more.get_weights()[0]
         target.set_weights(weights)
     return plain
+
+
+def shifts_of(
+    model: keras.Model, conventions: Conventions, config: UNetConfig, name: str
+) -> dict[str, list[np.ndarray]]:
+    """By convention, what a whole share of it adds to each weight of the plain network; only biases are not 0."""
+    count = len(conventions.names)
+    none = folded(model, config, name, np.zeros(count, np.float32)).get_weights()
+    return {
+        each: [
+            whole - nothing
+            for whole, nothing in zip(folded(model, config, name, shares).get_weights(), none, strict=True)
+        ]
+        for each, shares in zip(conventions.names, np.eye(count, dtype=np.float32), strict=True)
+    }
 
 
 def unfold(plain: keras.Model, model: keras.Model) -> None:

@@ -28,7 +28,8 @@ from training.config import Preset, leave_out_sources, preset_from_dict
 from training.evaluate import Result, read_csv, write_csv
 from training.metrics import bootstrap_interval
 from training.publish import Facts, stage_version
-from training.run import save_run, train_run
+from training.run import train_run
+from training.saved_run import save_run
 from training.sources.example import digest
 from training.split import read_splits
 from training.whole_file import whole_file

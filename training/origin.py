@@ -9,7 +9,8 @@ from model.registry import open_registry
 from model.unet import UNetConfig
 from training.config import NetworkConfig, Preset, preset_from_dict
 from training.restore import restore_network
-from training.run import NETWORKS, Start, load_networks, run_facts, weights_of
+from training.run import NETWORKS, Start, weights_of
+from training.saved_run import load_networks, run_facts
 
 
 @dataclass(frozen=True)

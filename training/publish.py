@@ -19,15 +19,16 @@ from model.unet import UNetConfig
 from training import calibrate
 from training.card import write_card
 from training.compare import MARGIN, UnjudgedVersion, WorseVersion, compare, not_compared, worse
+from training.config import convention_of
 from training.evaluate import Result, evaluate, overlaps, write_csv
 from training.report import write_report
-from training.run import Trained
+from training.run import Trained, in_convention
 from training.summary import summarise
 from training.whole_file import CannotWrite, writing
 
 NAME = "disc-cup"
 PRODUCTION = "production"  # the alias whose version a new one is compared with
-REFINEMENTS = 1
+REFINEMENTS = 2
 TRIAL_PHOTOGRAPHS = 60  # of each source
 TRIAL_THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 
@@ -125,6 +126,7 @@ def _stage(
     not_seen = _evaluate(final, unseen, console)
     metrics = [
         *summarise(results, "held out"),
+        *_in_own_conventions(trained, manifest, console),
         *summarise(not_seen, "left out"),
         *summarise(left_out, "left out of another run"),
     ]
@@ -147,6 +149,25 @@ def _stage(
     )
     (folder / "card.md").write_text(write_card(manifest), encoding="utf-8")
     return artefact.write(folder, manifest), [*results, *not_seen]
+
+
+def _in_own_conventions(trained: Trained, manifest: Manifest, console: Console) -> list[dict[str, Any]]:
+    """Figures of each source's held-out photographs, drawn as that source's annotators do: what the answer's
+    convention costs where another one was annotated. Nothing of runs that leave a source out: they are trials."""
+    if any(split.left_out for split in trained.splits.values()):
+        return []
+    rows = []
+    sources = {source.name: convention_of(source) for source in trained.preset.sources}
+    for name, row in trained.conventions.items():
+        examples = [e for s, split in trained.splits.items() if sources[s] == name for e in split.held_out]
+        if row["share"] == 1 or not examples:
+            continue
+        with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
+            folder = Path(parent)
+            _export(in_convention(trained, name), folder)
+            results = _evaluate(artefact.write(folder, manifest), examples, console)
+        rows += summarise(results, "held out, drawn by its own convention")
+    return rows
 
 
 def publish_run(
@@ -275,10 +296,15 @@ def _export(trained: Trained, folder: Path) -> None:
 
 
 def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
-    """On a few training photographs of each source with masks: held-out ones must not choose what they report on."""
+    """On a few training photographs of each source with masks: held-out ones must not choose what they report on.
+
+    Where conventions were learnt apart, of the sources alone whose annotators the version draws like.
+    """
     examples = []
-    for split in trained.splits.values():
-        outlined = [e for e in split.training if e.cup_annotated]
+    drawn_like = {name for name, row in trained.conventions.items() if row["share"] > 0}
+    judges = {s.name for s in trained.preset.sources if not trained.conventions or convention_of(s) in drawn_like}
+    for name, split in trained.splits.items():
+        outlined = [e for e in split.training if e.cup_annotated and name in judges]
         examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
     if not examples:
         return calibrate.OPEN

@@ -1,11 +1,9 @@
 """One whole training run: sources, held-out split, views, distribution, locator and segmenter, ready to publish."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -18,13 +16,13 @@ from model.retina import Frame
 from model.unet import UNetConfig, build_unet
 from training.accelerator import Accelerator, choose
 from training.cache import Cache
-from training.config import NetworkConfig, Preset, preset_from_dict
-from training.conventions import conventions_of
+from training.config import NetworkConfig, Preset
+from training.conventions import Shifts, conventions_of, shifted
 from training.sources.example import Example, digest
 from training.split import Split, disc_cut_of, read_splits
-from training.train import train_network
+from training.train import TrainedNetwork, train_network
 from training.views import ROI_DIAMETERS, ROI_SIZE, WHOLE, Cut, View, cut_all
-from training.whole_file import whole_file, writing
+from training.whole_file import writing
 
 NETWORKS = ("locator", "segmenter")
 
@@ -54,6 +52,7 @@ class Trained:
     command: str = ""  # that trained it
     origin: dict[str, str] = field(default_factory=dict)  # `name` and `digest` of what it continued; empty if nothing
     conventions: dict[str, dict[str, float]] = field(default_factory=dict)  # of the segmenter, by source or group
+    shifts: Shifts = field(default_factory=dict)  # of its weights, by convention
 
 
 def train_run(
@@ -93,7 +92,7 @@ def train_run(
     whole, roi = (gather_views(training, cut, cache) for cut in cuts.values())
     distribution = estimate_distribution(preset, roi, whole)
     models: dict[str, keras.Model] = {}
-    apart: dict[str, list[dict[str, dict[str, float]]]] = {}
+    apart: dict[str, list[TrainedNetwork]] = {}
     seconds: dict[str, float] = {}
     for name, views, config in zip(NETWORKS, (whole, roi), (preset.locator, preset.segmenter), strict=True):
         watched = gather_views(held_out, cuts[name], cache)
@@ -123,7 +122,7 @@ def train_run(
             )
             weights += member.network.get_weights()
             seconds[name] += member.seconds
-            apart[name].append(member.conventions)
+            apart[name].append(member)
         models[name] = build_unet(shape, name)
         models[name].set_weights(weights)
     return Trained(
@@ -137,7 +136,8 @@ def train_run(
         str(accelerator),
         command,
         {"name": start.name, "digest": start.digest} if start else {},
-        _mean_of(apart["segmenter"]),
+        _mean_of([member.conventions for member in apart["segmenter"]]),
+        _joined([member.shifts for member in apart["segmenter"]]),
     )
 
 
@@ -152,6 +152,32 @@ def _mean_of(members: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, 
         name: {key: round(float(np.mean([each[name][key] for each in members])), 3) for key in values}
         for name, values in members[0].items()
     }
+
+
+def _joined(members: list[Shifts]) -> Shifts:
+    """Shifts of the weights of all members, which stand one member after the other."""
+    return {name: [shift for member in members for shift in member[name]] for name in members[0]}
+
+
+def in_convention(trained: Trained, name: str) -> Trained:
+    """The run with a segmenter that draws as the annotators of one source, or group of sources, do.
+
+    Raises:
+        InvalidConfiguration: no such convention was learnt apart.
+    """
+    if name not in trained.shifts:
+        known = ", ".join(trained.shifts) or "none: its preset does not ask for it"
+        raise InvalidConfiguration(f"convention {name}: was not learnt; there is {known}")
+    old = {each: row["share"] for each, row in trained.conventions.items()}
+    segmenter = build_unet(trained.preset.segmenter.network, "segmenter")
+    segmenter.set_weights(shifted(trained.segmenter.get_weights(), trained.shifts, old, {name: 1.0}))
+    own = trained.conventions[name]
+    table = {
+        each: {"share": float(each == name)}
+        | {key: round(value / (own[key] or 1.0), 3) for key, value in row.items() if key != "share"}
+        for each, row in trained.conventions.items()
+    }
+    return dataclasses.replace(trained, segmenter=segmenter, conventions=table)
 
 
 def member_of(network: keras.Model, shape: UNetConfig, number: int) -> keras.Model:
@@ -175,96 +201,14 @@ def only_member(trained: Trained, number: int) -> Trained:
     if not 1 <= number <= config.network.members:
         raise InvalidConfiguration(f"member {number}: the segmenter has {config.network.members}")
     single = dataclasses.replace(config, network=dataclasses.replace(config.network, members=1))
+    each = len(trained.segmenter.get_weights()) // config.network.members
+    own = slice((number - 1) * each, number * each)
     return dataclasses.replace(
         trained,
+        shifts={name: shifts[own] for name, shifts in trained.shifts.items()},
         preset=dataclasses.replace(trained.preset, segmenter=single),
         segmenter=member_of(trained.segmenter, config.network, number - 1),
     )
-
-
-def save_run(trained: Trained, out: Path) -> None:
-    """Keep a finished run in its folder: `locator.keras`, `segmenter.keras` and, last of all, `run.json`.
-
-    Raises:
-        CannotWrite: e.g. no space left.
-    """
-    for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
-        with whole_file(out / f"{name}.keras") as partial:
-            network.save(partial)
-    facts = {
-        "preset": trained.preset.as_dict(),
-        "distribution": trained.distribution.as_dict(),
-        "digests": trained.digests,
-        "seconds": trained.seconds,
-        "device": trained.device,
-        "command": trained.command,
-        "origin": trained.origin,
-        "conventions": trained.conventions,
-        "networks": {name: _sha256(out / f"{name}.keras") for name in NETWORKS},
-    }
-    with whole_file(out / "run.json") as partial:
-        partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
-def run_facts(out: Path) -> tuple[dict[str, Any], str]:
-    """What `run.json` of a finished run says, and its sha256. Raises InvalidConfiguration."""
-    try:
-        encoded = (out / "run.json").read_bytes()
-        facts: dict[str, Any] = json.loads(encoded)
-    except (OSError, ValueError) as error:
-        raise InvalidConfiguration(f"{out}: holds no finished run: {error}") from error
-    return facts, hashlib.sha256(encoded).hexdigest()
-
-
-def load_networks(out: Path, facts: dict[str, Any]) -> list[keras.Model]:
-    """Locator and segmenter of a finished run.
-
-    Raises:
-        InvalidConfiguration: they are missing, or are not those of `run.json`.
-    """
-    try:
-        changed = [
-            name for name, sha256 in facts.get("networks", {}).items() if _sha256(out / f"{name}.keras") != sha256
-        ]
-        if changed:
-            raise InvalidConfiguration(f"{out}: not what run.json tells of: {', '.join(changed)}; train once more")
-        return [keras.models.load_model(out / f"{name}.keras", compile=False) for name in NETWORKS]
-    except (OSError, ValueError) as error:
-        raise InvalidConfiguration(f"{out}: holds no finished run: {error}") from error
-
-
-def load_run(out: Path, data: Path) -> Trained:
-    """The inverse of `save_run`; the photographs are looked up again, for the held-out ones.
-
-    Raises:
-        InvalidConfiguration: no finished run, or the photographs are not those that it was trained on.
-    """
-    facts, _ = run_facts(out)
-    locator, segmenter = load_networks(out, facts)
-    preset = preset_from_dict(facts["preset"])
-    splits = read_splits(preset, data)
-    digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
-    if digests != facts["digests"]:
-        changed = sorted(name for name in digests if digests[name] != facts["digests"].get(name))
-        raise InvalidConfiguration(f"{data}: not what {out} was trained on: {', '.join(changed)} changed")
-    return Trained(
-        preset,
-        locator,
-        segmenter,
-        Distribution.from_dict(facts["distribution"]),
-        splits,
-        digests,
-        facts["seconds"],
-        facts.get("device", ""),
-        facts.get("command", ""),
-        facts.get("origin", {}),
-        facts.get("conventions", {}),
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_of(preset: Preset, config: NetworkConfig) -> dict[str, float]:

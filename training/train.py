@@ -19,7 +19,7 @@ from training.accelerator import Accelerator
 from training.augment import plain_sample
 from training.batches import batches
 from training.config import NetworkConfig
-from training.conventions import Conventions, folded, measure_conventions, unfold
+from training.conventions import Conventions, Shifts, folded, measure_conventions, shifts_of, unfold
 from training.losses import LOSSES, dice_of_channel
 from training.settling import settled
 from training.views import View
@@ -36,6 +36,7 @@ class TrainedNetwork:
     network: keras.Model
     seconds: float  # that training took in this and earlier tries
     conventions: dict[str, dict[str, float]] = field(default_factory=dict)  # of `measure_conventions`
+    shifts: Shifts = field(default_factory=dict)  # of `shifts_of`
 
 
 def train_network(
@@ -135,6 +136,7 @@ def train_network(
         folded(network, config.network, name, conventions.answer),
         seconds,
         measure_conventions(network, conventions, plain, config.network.outputs),
+        shifts_of(network, conventions, config.network, name),
     )
 
 

@@ -9,7 +9,7 @@ from keras import ops
 from model.errors import InvalidConfiguration
 from model.unet import UNetConfig, build_unet
 from training.config import NetworkConfig, Preset, SourceConfig, preset_from_dict
-from training.conventions import Conventions, conventions_of, folded, measure_conventions, unfold
+from training.conventions import Conventions, conventions_of, folded, measure_conventions, shifted, shifts_of, unfold
 
 SHAPE = UNetConfig(input_size=32, depth=2, start_channels=4, stem_stride=2)
 SOURCES = (
@@ -47,6 +47,17 @@ def test_a_folded_network_draws_what_its_conventions_draw():
         np.testing.assert_allclose(ops.convert_to_numpy(plain(images(), training=False)), expected, atol=1e-5)
         drawn.append(expected)
     assert np.abs(drawn[0] - drawn[1]).max() > 0.01
+
+
+def test_shifted_weights_draw_another_mean():
+    model = trained()
+    told = conventions([1, 0, 0])
+    shifts = shifts_of(model, told, SHAPE, "unet")
+    plain = folded(model, SHAPE, "unet", told.answer)
+    expected = folded(model, SHAPE, "unet", np.array([0.2, 0.3, 0.5], np.float32)).get_weights()
+    weights = shifted(plain.get_weights(), shifts, told.shares, {"a": 0.2, "b": 0.3, "c": 0.5})
+    for weight, wanted in zip(weights, expected, strict=True):
+        np.testing.assert_allclose(weight, wanted, atol=1e-5)
 
 
 def test_before_training_all_conventions_draw_as_the_network_they_start_from():

@@ -11,7 +11,8 @@ import pytest
 from model import artefact, engines
 from tests.photographs import REPOSITORY
 from tests.training.tiny import CPU_ALONE, EIGHT_DEVICES, write_tiny
-from training.run import Trained, load_run
+from training.run import Trained
+from training.saved_run import load_run
 
 pytest.importorskip("jax")
 

@@ -26,7 +26,8 @@ from training.device_engine import segmenter_on
 from training.origin import continue_preset, read_origin
 from training.preset_files import read_preset
 from training.restore import restore_network
-from training.run import Trained, load_networks, run_facts, save_run, train_run, weights_of
+from training.run import Trained, train_run, weights_of
+from training.saved_run import load_networks, run_facts, save_run
 
 NEW = """
 seed = 9

@@ -22,7 +22,8 @@ from training.batches import batches
 from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
 from training.evaluate import evaluate, read_csv, write_csv
-from training.run import Trained, load_run, train_run
+from training.run import Trained, in_convention, train_run
+from training.saved_run import load_run
 from training.sources.folder import read_source
 from training.split import read_splits, split_source
 from training.summary import summarise
@@ -48,6 +49,9 @@ def test_the_manifest_tells_where_the_version_comes_from(drawn_version: Artefact
     card = (drawn_version.folder / "card.md").read_text()
     assert "not a medical device" in card
     assert "| whole | 20 | 20 | 6 |" in card
+    shares = {name: row["share"] for name, row in manifest.training["conventions"].items()}
+    assert shares == {"crops": 0.5, "discs": 0, "whole": 0.5}  # who drew no cups has no share in the answer
+    assert "| whole | 50% |" in card
 
 
 def test_figures_in_the_report_are_those_of_the_photographs(drawn_version: Artefact):
@@ -92,6 +96,23 @@ def test_a_run_on_other_photographs_is_refused(drawn_run: tuple[Path, Trained], 
     (tmp_path / "data" / "crops" / "masks" / "eye000.png").write_bytes(b"another")
     with pytest.raises(InvalidConfiguration, match="crops"):
         load_run(folder / "run", tmp_path / "data")
+
+
+def test_a_run_can_draw_by_one_convention_alone(drawn_run: tuple[Path, Trained]):
+    folder, trained = drawn_run
+    once = in_convention(load_run(folder / "run", folder / "data"), "crops")
+    direct = in_convention(trained, "crops")
+    assert {name: row["share"] for name, row in once.conventions.items()} == {"crops": 1, "discs": 0, "whole": 0}
+    assert once.conventions["crops"]["cup_radius"] == 1
+    changed = 0
+    for one, other, before in zip(
+        once.segmenter.get_weights(), direct.segmenter.get_weights(), trained.segmenter.get_weights(), strict=True
+    ):
+        assert one == pytest.approx(other, abs=1e-6)
+        changed += bool((one != before).any())
+    assert changed == 3 * 2 + 2 + 1  # biases of the way up, of the bottom and of the logits
+    with pytest.raises(InvalidConfiguration, match="whole"):
+        in_convention(trained, "nobody")
 
 
 @pytest.fixture(scope="module")
