@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/bundled
 PRESET ?= bundled
+REGISTRY ?= runs/registry
 HOST ?= 127.0.0.1
 PORT ?= 8000
 
@@ -16,7 +17,7 @@ EXTRAS := --extra jax --extra parquet --extra signing --extra tracing# all but t
 
 unexport PYTHONDONTWRITEBYTECODE# where it is set, each process compiles TensorFlow anew: 25 s instead of 10 s
 
-.PHONY: install bulk protocol-clients serve test check train bench bench-training bench-bulk bench-peers bench-workers docs requirements image compose-images test-image sbom clean fuzz soak licences audit
+.PHONY: install bulk protocol-clients serve test check train train-quick bench bench-training bench-bulk bench-peers bench-workers docs requirements image compose-images test-image sbom clean fuzz soak licences audit
 
 install: .venv/installed  ## the virtual environment with everything, from the pinned and hashed requirements
 
@@ -67,7 +68,10 @@ check: install  ## the packages' needs, style, types, import directions
 
 train: install  ## the bundled version from scratch into runs/registry; goes on where it was stopped
 	$(BIN)/cupdisc-train train $(PRESET) --out $(RUN)
-	$(BIN)/cupdisc-train publish $(RUN) --registry runs/registry --alias production $(patsubst %,--left-out %,$(wildcard training/left_out/*.csv))
+	$(BIN)/cupdisc-train publish $(RUN) --registry $(REGISTRY) --alias production $(patsubst %,--left-out %,$(wildcard training/left_out/*.csv))
+
+train-quick:  ## a lesser version in a quarter of an hour on two cores, into a registry of its own: runs/quick-registry
+	$(MAKE) train PRESET=quick RUN=runs/quick REGISTRY=runs/quick-registry
 
 bench: install  ## how fast, how many, how soon, how much memory, under too much load: one Markdown in benchmarks/results/
 	$(BIN)/python -m benchmarks

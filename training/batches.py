@@ -60,7 +60,7 @@ def batches(
                 views[chosen], size, outputs, roi_diameters, distribution, config.augmentation, random, into=place
             )
         if conventions is not None:
-            return conventions.told(images, [views[chosen].example.source for chosen in picked]), targets
+            return conventions.told(images, [views[chosen].example.source for chosen in picked], random), targets
         return images, targets
 
     return made_ahead(make, range(first, config.steps))

@@ -63,7 +63,7 @@ class NetworkConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     sources: dict[str, float] = field(default_factory=dict)  # overrides the sources' weights for this network
     conventions: bool = False  # learn apart what each source's annotators draw beside the others
-    answer: dict[str, float] = field(default_factory=dict)  # shares of conventions; empty: alike, those that draw all
+    answer: dict[str, float] = field(default_factory=dict)  # share of each convention; the rest is drawn by looks
 
     def __post_init__(self) -> None:
         wrong = [
@@ -82,6 +82,8 @@ class NetworkConfig:
         for table in ("sources", "answer"):
             values = getattr(self, table)
             wrong += [f"{table}.{name}: must be at least 0, is {each}" for name, each in values.items() if each < 0]
+        if sum(self.answer.values()) > 1:
+            wrong.append(f"answer={self.answer}: the shares must be at most 1 together")
         if wrong:
             raise InvalidConfiguration("; ".join(wrong))
 

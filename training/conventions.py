@@ -1,9 +1,9 @@
 """Ways of annotating: what each source's experts draw beside the others, learnt apart from the photographs' looks.
 
-Where experts of one source draw larger cups than those of another, a network can fit both only by telling the sources
-apart by their looks; on a new source it then guesses whose cups to draw, photograph by photograph. Here it is told
-whose annotation it learns: every convention adds to the biases of its decoder. The answer is a mean of conventions,
-and a mean of biases is a bias, so that the finished network is a plain one.
+Experts of one source draw larger cups than those of another, and a network that is not told whose annotation it learns
+fits both by telling the sources apart by their looks. Here it is told for half of the samples: every convention adds to
+the biases of its decoder. Untold, it draws by the photograph's looks; told, by the convention, whatever the photograph
+looks like. The finished network's answer is a mean of these, and a mean of biases is a bias, so that it is a plain one.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,17 @@ from model.unet import UNetConfig, build_unet
 from training.config import NetworkConfig, Preset, convention_of
 
 MEASURED_AT_ONCE = 32  # photographs
+UNTOLD = 0.5  # share of the samples that are not told with their convention
 
 Shifts = dict[str, list[np.ndarray]]  # by convention, of each weight of a plain network
 
 
 @dataclass(frozen=True)
 class Conventions:
-    """Those that one network learns; `answer` (K,) float32 is the share of each in what the version draws."""
+    """Those that one network learns.
+
+    `answer` (K,) float32 is the share of each in what the version draws, together at most 1; the rest is untold.
+    """
 
     names: tuple[str, ...]
     of_source: dict[str, int]  # name of a source → number of its convention
@@ -34,9 +38,10 @@ class Conventions:
         """`answer` by name."""
         return dict(zip(self.names, self.answer.tolist(), strict=True))
 
-    def told(self, images: np.ndarray, sources: Sequence[str]) -> list[np.ndarray]:
-        """The network's two inputs: images, and for each the convention of its source."""
-        return [images, np.eye(len(self.names), dtype=np.float32)[[self.of_source[name] for name in sources]]]
+    def told(self, images: np.ndarray, sources: Sequence[str], random: np.random.Generator) -> list[np.ndarray]:
+        """The network's two inputs: images, and for half of them, by chance, the convention of its source."""
+        shares = np.eye(len(self.names), dtype=np.float32)[[self.of_source[name] for name in sources]]
+        return [images, shares * (random.random((len(images), 1)) >= UNTOLD)]
 
     def answering(self, images: np.ndarray, shares: np.ndarray | None = None) -> list[np.ndarray]:
         """The network's two inputs for the version's answer, or for another mean of the conventions."""
@@ -44,12 +49,8 @@ class Conventions:
         return [images, np.repeat(shares[None].astype(np.float32), len(images), axis=0)]
 
 
-def conventions_of(preset: Preset, config: NetworkConfig, complete: set[str]) -> Conventions | None:
-    """What a network learns apart; None where the preset does not ask for it, or there is but one way of annotating.
-
-    Args:
-        complete: the sources of which photographs train and are annotated for all of the network's outputs.
-    """
+def conventions_of(preset: Preset, config: NetworkConfig) -> Conventions | None:
+    """What a network learns apart; None where the preset does not ask for it, or there is but one way of annotating."""
     if not config.conventions:
         return None
     used = [
@@ -61,11 +62,7 @@ def conventions_of(preset: Preset, config: NetworkConfig, complete: set[str]) ->
     if len(names) < 2:
         return None
     of_source = {source.name: names.index(convention_of(source)) for source in used}
-    asked = {name: share for name, share in config.answer.items() if name in names}
-    if not any(asked.values()):
-        asked = {names[of_source[name]]: 1.0 for name in of_source if name in complete} or dict.fromkeys(names, 1.0)
-    answer = np.array([asked.get(name, 0.0) for name in names], np.float32)
-    return Conventions(names, of_source, answer / answer.sum())
+    return Conventions(names, of_source, np.array([config.answer.get(name, 0.0) for name in names], np.float32))
 
 
 def measure_conventions(

@@ -298,11 +298,11 @@ def _export(trained: Trained, folder: Path) -> None:
 def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
     """On a few training photographs of each source with masks: held-out ones must not choose what they report on.
 
-    Where conventions were learnt apart, of the sources alone whose annotators the version draws like.
+    Where the version draws like some annotators alone, of their sources.
     """
     examples = []
     drawn_like = {name for name, row in trained.conventions.items() if row["share"] > 0}
-    judges = {s.name for s in trained.preset.sources if not trained.conventions or convention_of(s) in drawn_like}
+    judges = {s.name for s in trained.preset.sources if not drawn_like or convention_of(s) in drawn_like}
     for name, split in trained.splits.items():
         outlined = [e for e in split.training if e.cup_annotated and name in judges]
         examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
