@@ -16,12 +16,13 @@ import numpy as np
 
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution, normalise
+from training.atrophy import draw_atrophy
 from training.views import View
 
 UNKNOWN = -1.0  # in a target: this pixel was not annotated
 BLACKEST = 1e-12  # of a channel in [0, 1], so that it has a logarithm; no gamma makes a grey level of it
 NOISE_LEVELS = 2**16  # a deviate within ±4.3 of the normal distribution for each value of two random bytes
-PROBABILITIES = ("grey", "hide", "without_disc", "without_retina")  # fields of Augmentation
+PROBABILITIES = ("atrophy", "grey", "hide", "without_disc", "without_retina")  # fields of Augmentation
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Augmentation:
     colour: float = 1.0  # strength of everything photometric; 0 switches it off
     grey: float = 0.0  # probability of one channel, or their mean, in place of all three
     hide: float = 0.35  # probability that a part of the field of view is masked
+    atrophy: float = 0.0  # probability of peripapillary atrophy drawn beside the disc
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
     without_retina: float = 0.03  # locator: probability of a picture of something else
     disc_share: tuple[float, float] = (0.07, 0.9)  # locator: disc diameter over the sample's side
@@ -92,6 +94,8 @@ def draw_sample(
         image = _warp(view.image, matrix, size)
         channels = {"disc": view.disc, "cup": view.cup}
         masks = [_warp(channels[name], matrix, size) for name in outputs]
+    if options.atrophy and random.random() < options.atrophy:
+        image = draw_atrophy(image, masks[0], random)
     if random.random() < options.hide:
         inside = inside * _window(size, masks[0], random)
     image = vary_camera(image, options.colour, random)
