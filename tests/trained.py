@@ -46,7 +46,7 @@ outputs = ["disc"]
 
 [segmenter]
 steps = {steps}
-conventions = true
+told = 0.5
 answer = {{ crops = 0.5, whole = 0.5 }}
 batch_size = 8
 learning_rate = 4e-3

@@ -38,8 +38,8 @@ def draw_atrophy(image: np.ndarray, disc: np.ndarray, random: np.random.Generato
     disc_colour, retina = (np.array(cv2.mean(image, mask=mask)[:3]) for mask in _samples(inside, radius))
     paleness = random.uniform(0.25, 1.2)
     colour = retina + paleness * (disc_colour - retina) + random.normal(0, 10, 3)
-    grain = cv2.resize(random.standard_normal((12, 12)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
-    grain *= np.float32(random.uniform(0, 14))
+    coarse = (random.uniform(0, 14) * random.standard_normal((12, 12))).astype(np.float32)
+    grain = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     pale = (photograph - broad) * np.float32(random.uniform(0.5, 1.1)) + colour.astype(np.float32) + grain[..., None]
     share = (crescent * np.float32(random.uniform(0.4, 1.0)))[..., None]
     out = photograph + share * (pale - photograph)

@@ -124,8 +124,8 @@ def _conventions(conventions: dict[str, dict[str, float]]) -> list[str]:
     return [
         "## Whose cups it draws",
         "",
-        "Experts of different sources draw other discs and cups on the same photograph. For half of its samples the",
-        "segmenter was told whose annotation it learns; for the others it had to go by the photograph's looks: one",
+        "Experts of different sources draw other discs and cups on the same photograph. For a part of its samples the",
+        "segmenter was told whose annotation it learns; for any others it had to go by the photograph's looks: one",
         "that looks like a source's it draws about as that source's experts would. The answer holds the shares below",
         "of conventions that do not look at that; the rest goes by looks. The radii are those that it draws by a",
         "convention alone, on the same training photographs, over its answer's (median; of circles of the same areas).",

@@ -62,7 +62,7 @@ class NetworkConfig:
     ema_momentum: float = 0.998  # of the average over steps that the version takes; 0 takes the last weights
     augmentation: Augmentation = field(default_factory=Augmentation)
     sources: dict[str, float] = field(default_factory=dict)  # overrides the sources' weights for this network
-    conventions: bool = False  # learn apart what each source's annotators draw beside the others
+    told: float = 0.0  # share of the samples that are told whose annotation they carry; 0 learns no conventions
     answer: dict[str, float] = field(default_factory=dict)  # share of each convention; the rest is drawn by looks
 
     def __post_init__(self) -> None:
@@ -76,6 +76,7 @@ class NetworkConfig:
                 ("warm_up", self.warm_up >= 0, "at least 0"),
                 ("weight_decay", self.weight_decay >= 0, "at least 0"),
                 ("ema_momentum", 0 <= self.ema_momentum < 1, "in [0, 1)"),
+                ("told", 0 <= self.told <= 1, "in [0, 1]"),
             )
             if not good
         ]

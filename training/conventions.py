@@ -1,9 +1,9 @@
 """Ways of annotating: what each source's experts draw beside the others, learnt apart from the photographs' looks.
 
 Experts of one source draw larger cups than those of another, and a network that is not told whose annotation it learns
-fits both by telling the sources apart by their looks. Here it is told for half of the samples: every convention adds to
-the biases of its decoder. Untold, it draws by the photograph's looks; told, by the convention, whatever the photograph
-looks like. The finished network's answer is a mean of these, and a mean of biases is a bias, so that it is a plain one.
+fits both by telling the sources apart by their looks. A network that is told has biases of its own for each convention,
+in its decoder. Untold, it draws by the photograph's looks; told, by the convention, whatever the photograph looks like.
+The finished network's answer is a mean of these, and a mean of biases is a bias, so that it is a plain one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from model.unet import UNetConfig, build_unet
 from training.config import NetworkConfig, Preset, convention_of
 
 MEASURED_AT_ONCE = 32  # photographs
-UNTOLD = 0.5  # share of the samples that are not told with their convention
 
 Shifts = dict[str, list[np.ndarray]]  # by convention, of each weight of a plain network
 
@@ -27,11 +26,13 @@ class Conventions:
     """Those that one network learns.
 
     `answer` (K,) float32 is the share of each in what the version draws, together at most 1; the rest is untold.
+    `share_told` of the samples are told.
     """
 
     names: tuple[str, ...]
     of_source: dict[str, int]  # name of a source → number of its convention
     answer: np.ndarray
+    share_told: float
 
     @property
     def shares(self) -> dict[str, float]:
@@ -39,9 +40,9 @@ class Conventions:
         return dict(zip(self.names, self.answer.tolist(), strict=True))
 
     def told(self, images: np.ndarray, sources: Sequence[str], random: np.random.Generator) -> list[np.ndarray]:
-        """The network's two inputs: images, and for half of them, by chance, the convention of its source."""
+        """The network's two inputs: images, and of those that are told, by chance, the convention of their source."""
         shares = np.eye(len(self.names), dtype=np.float32)[[self.of_source[name] for name in sources]]
-        return [images, shares * (random.random((len(images), 1)) >= UNTOLD)]
+        return [images, shares * (random.random((len(images), 1)) < self.share_told)]
 
     def answering(self, images: np.ndarray, shares: np.ndarray | None = None) -> list[np.ndarray]:
         """The network's two inputs for the version's answer, or for another mean of the conventions."""
@@ -49,9 +50,16 @@ class Conventions:
         return [images, np.repeat(shares[None].astype(np.float32), len(images), axis=0)]
 
 
-def conventions_of(preset: Preset, config: NetworkConfig) -> Conventions | None:
-    """What a network learns apart; None where the preset does not ask for it, or there is but one way of annotating."""
-    if not config.conventions:
+def conventions_of(preset: Preset, config: NetworkConfig, complete: set[str]) -> Conventions | None:
+    """What a network learns apart; None where the preset does not ask for it, or there is but one way of annotating.
+
+    A network that is always told knows no other way of drawing: the shares of its answer then are 1 together, and those
+    of all complete sources are alike where none is asked for.
+
+    Args:
+        complete: the sources of which photographs train and are annotated for all of the network's outputs.
+    """
+    if not config.told:
         return None
     used = [
         source
@@ -62,7 +70,12 @@ def conventions_of(preset: Preset, config: NetworkConfig) -> Conventions | None:
     if len(names) < 2:
         return None
     of_source = {source.name: names.index(convention_of(source)) for source in used}
-    return Conventions(names, of_source, np.array([config.answer.get(name, 0.0) for name in names], np.float32))
+    answer = np.array([config.answer.get(name, 0.0) for name in names], np.float32)
+    if config.told == 1:
+        if not answer.any():
+            answer[[number for name, number in of_source.items() if name in complete] or slice(None)] = 1
+        answer /= answer.sum()
+    return Conventions(names, of_source, answer, config.told)
 
 
 def measure_conventions(

@@ -99,7 +99,7 @@ def train_run(
         shape = config.network
         weights: list[np.ndarray] = []
         seconds[name], apart[name] = 0.0, []
-        conventions = conventions_of(preset, config)
+        conventions = conventions_of(preset, config, _complete(views, shape.outputs))
         for number in range(shape.members):
             member = train_network(
                 name if shape.members == 1 else f"{name}_{number + 1}",
@@ -139,6 +139,11 @@ def train_run(
         _mean_of([member.conventions for member in apart["segmenter"]]),
         _joined([member.shifts for member in apart["segmenter"]]),
     )
+
+
+def _complete(views: list[View], outputs: tuple[str, ...]) -> set[str]:
+    """The sources of views in which everything is annotated that a network draws."""
+    return {view.example.source for view in views if "cup" not in outputs or view.example.cup_annotated}
 
 
 def _mean_of(members: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:

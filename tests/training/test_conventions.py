@@ -33,7 +33,7 @@ def trained():
 
 
 def conventions(answer):
-    return Conventions(("a", "b", "c"), {"one": 0, "two": 2}, np.array(answer, np.float32))
+    return Conventions(("a", "b", "c"), {"one": 0, "two": 2}, np.array(answer, np.float32), 0.5)
 
 
 def test_a_folded_network_draws_what_its_conventions_draw():
@@ -82,21 +82,29 @@ def preset(**segmenter):
     return Preset("p", SOURCES, NetworkConfig(SHAPE), NetworkConfig(SHAPE, **segmenter))
 
 
-def found(chosen):
-    return conventions_of(chosen, chosen.segmenter)
+def found(chosen, complete=("crops", "full", "other")):
+    return conventions_of(chosen, chosen.segmenter, set(complete))
 
 
 def test_the_answer_holds_what_was_asked_and_the_rest_is_untold():
-    several = found(preset(conventions=True))
+    several = found(preset(told=0.5))
     assert several.shares == {"clinic": 0, "discs": 0, "other": 0}
     assert several.of_source == {"crops": 0, "full": 0, "discs": 1, "other": 2}
-    assert found(preset(conventions=True, answer={"clinic": 0.75})).shares == {"clinic": 0.75, "discs": 0, "other": 0}
+    assert found(preset(told=0.5, answer={"clinic": 0.75})).shares == {"clinic": 0.75, "discs": 0, "other": 0}
     with pytest.raises(InvalidConfiguration, match="at most 1"):
         preset(answer={"clinic": 0.75, "other": 0.5})
 
 
+def test_a_network_that_is_always_told_draws_by_conventions_alone():
+    assert found(preset(told=1.0)).shares == {"clinic": 0.5, "discs": 0, "other": 0.5}
+    assert found(preset(told=1.0), complete=()).shares == pytest.approx(
+        dict.fromkeys(("clinic", "discs", "other"), 1 / 3)
+    )
+    assert found(preset(told=1.0, answer={"clinic": 0.3})).shares == {"clinic": 1, "discs": 0, "other": 0}
+
+
 def test_what_is_left_out_or_weighs_nothing_has_no_convention():
-    chosen = preset(conventions=True, sources={"discs": 0.0}, answer={"other": 1.0})
+    chosen = preset(told=0.5, sources={"discs": 0.0}, answer={"other": 1.0})
     without = dataclasses.replace(chosen, sources=(*SOURCES[:3], dataclasses.replace(SOURCES[3], left_out=True)))
     assert found(without) is None  # one is left
     assert found(chosen).names == ("clinic", "other")
@@ -104,7 +112,7 @@ def test_what_is_left_out_or_weighs_nothing_has_no_convention():
 
 
 def test_an_answer_of_nobody_is_refused():
-    values = preset(conventions=True, answer={"nobody": 1.0}).as_dict()
+    values = preset(told=0.5, answer={"nobody": 1.0}).as_dict()
     with pytest.raises(InvalidConfiguration, match=r"segmenter\.answer\.nobody"):
         preset_from_dict(values)
 
@@ -113,7 +121,7 @@ def test_larger_cups_are_measured_as_larger():
     model = build_unet(SHAPE, "unet", 2)
     last = next(layer for layer in reversed(model.layers) if layer.name.endswith("_convention"))
     last.set_weights([np.array([[0, -3], [0, 3]], np.float32)])  # of the logits of disc and cup
-    both = Conventions(("small", "large"), {}, np.array([0.5, 0.5], np.float32))
+    both = Conventions(("small", "large"), {}, np.array([0.5, 0.5], np.float32), 0.5)
     table = measure_conventions(model, both, images(40), ("disc", "cup"))
     assert table["small"]["share"] == 0.5
     assert table["small"]["disc_radius"] == table["large"]["disc_radius"] == 1
