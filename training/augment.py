@@ -17,12 +17,13 @@ import numpy as np
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution, normalise
 from training.atrophy import draw_atrophy
+from training.contrast import vary_contrast
 from training.views import View
 
 UNKNOWN = -1.0  # in a target: this pixel was not annotated
 BLACKEST = 1e-12  # of a channel in [0, 1], so that it has a logarithm; no gamma makes a grey level of it
 NOISE_LEVELS = 2**16  # a deviate within ±4.3 of the normal distribution for each value of two random bytes
-PROBABILITIES = ("atrophy", "grey", "hide", "without_disc", "without_retina")  # fields of Augmentation
+PROBABILITIES = ("atrophy", "contrast", "grey", "hide", "without_disc", "without_retina")  # fields of Augmentation
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Augmentation:
     grey: float = 0.0  # probability of one channel, or their mean, in place of all three
     hide: float = 0.35  # probability that a part of the field of view is masked
     atrophy: float = 0.0  # probability of peripapillary atrophy drawn beside the disc
+    contrast: float = 0.0  # probability of cup, rim and retina brightened or darkened apart
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
     without_retina: float = 0.03  # locator: probability of a picture of something else
     disc_share: tuple[float, float] = (0.07, 0.9)  # locator: disc diameter over the sample's side
@@ -94,6 +96,9 @@ def draw_sample(
         image = _warp(view.image, matrix, size)
         channels = {"disc": view.disc, "cup": view.cup}
         masks = [_warp(channels[name], matrix, size) for name in outputs]
+    if options.contrast and random.random() < options.contrast:
+        cup = masks[1] if len(masks) > 1 else _warp(view.cup, matrix, size)
+        image = vary_contrast(image, masks[0], cup, random)
     if options.atrophy and random.random() < options.atrophy:
         image = draw_atrophy(image, masks[0], random)
     if random.random() < options.hide:
