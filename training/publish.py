@@ -28,7 +28,7 @@ from training.whole_file import CannotWrite, writing
 
 NAME = "disc-cup"
 PRODUCTION = "production"  # the alias whose version a new one is compared with
-REFINEMENTS = 2
+REFINEMENTS = 1
 TRIAL_PHOTOGRAPHS = 60  # of each source
 TRIAL_THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
 
