@@ -47,7 +47,6 @@ outputs = ["disc"]
 [segmenter]
 steps = {steps}
 told = 0.5
-answer = {{ crops = 0.5, whole = 0.5 }}
 batch_size = 8
 learning_rate = 4e-3
 warm_up = 0

@@ -20,7 +20,7 @@ def read_preset(name: str, base: Preset | None = None) -> Preset:
     from the file. Its sources are laid over those of the same name; others are added.
 
     Args:
-        base: gives what the file leaves out, save for its sources.
+        base: gives what the file leaves out, save for its sources and the shares of them in its answer.
     Raises:
         InvalidConfiguration: unknown file, no TOML, unknown keys or impossible values; all of them are named, with
             their lines.
@@ -88,12 +88,13 @@ def _numbered_as_in_the_file(
 
 
 def _over(base: Preset | None, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a file over those of `base`, without its sources."""
+    """The values of a file over those of `base`, without its sources and whose annotation it draws."""
     if base is None:
         return values
     below = base.as_dict()
-    for table in (below, below["locator"], below["segmenter"]):
-        del table["sources"]
+    del below["sources"]
+    for table in (below["locator"], below["segmenter"]):
+        del table["sources"], table["answer"]
     return _merge(below, values)
 
 

@@ -52,8 +52,8 @@ def test_the_manifest_tells_where_the_version_comes_from(drawn_version: Artefact
     assert "not a medical device" in card
     assert "| whole | 20 | 20 | 6 |" in card
     shares = {name: row["share"] for name, row in manifest.training["conventions"].items()}
-    assert shares == {"crops": 0.5, "discs": 0, "whole": 0.5}  # who drew no cups has no share in the answer
-    assert "| whole | 50% |" in card
+    assert shares == {"crops": 0, "discs": 0, "whole": 0}  # nothing was asked: it draws by looks
+    assert "| whole | 0% |" in card
 
 
 def test_figures_in_the_report_are_those_of_the_photographs(drawn_version: Artefact):
