@@ -1,8 +1,9 @@
-"""One random training sample from a view: geometry on photograph and mask together, then the camera's variety.
+"""One random training sample from a view: geometry on photograph and mask together, the eye's and the camera's variety.
 
 Geometry covers scale, place, rotation and mirror image, and hides parts of the field of view as crops and other cameras
-do. The camera's variety covers colour, gamma, illumination, haze, blur, noise, resolution and JPEG. Every random number
-comes from the generator that the caller seeds.
+do. The eye's variety covers atrophy beside the disc and the contrast between cup, rim and retina. The camera's variety
+covers colour, gamma, illumination, haze, blur, noise, resolution and JPEG. Every random number comes from the generator
+that the caller seeds.
 """
 
 import functools
