@@ -70,7 +70,7 @@ train: install  ## the bundled version from scratch into runs/registry; goes on 
 	$(BIN)/cupdisc-train train $(PRESET) --out $(RUN)
 	$(BIN)/cupdisc-train publish $(RUN) --registry $(REGISTRY) --alias production $(patsubst %,--left-out %,$(wildcard training/left_out/*.csv))
 
-train-quick:  ## a lesser version in a quarter of an hour on two cores, into a registry of its own: runs/quick-registry
+train-quick:  ## a lesser version in about six minutes on two cores of a Xeon with AMX, into a registry of its own: runs/quick-registry
 	$(MAKE) train PRESET=quick RUN=runs/quick REGISTRY=runs/quick-registry
 
 bench: install  ## how fast, how many, how soon, how much memory, under too much load: one Markdown in benchmarks/results/
