@@ -217,9 +217,7 @@ def _facts(
         "mixed_precision": mixed_precision,
         "data": data_digest,
         "from": origin,
-        "answers": None
-        if conventions is None
-        else dict(zip(conventions.names, conventions.answer.tolist(), strict=True)),
+        "answers": conventions.shares if conventions else None,
     }
 
 

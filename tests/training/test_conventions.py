@@ -93,7 +93,9 @@ def test_the_answer_holds_what_was_asked_and_the_rest_is_untold():
     assert several.of_source == {"crops": 0, "full": 0, "discs": 1, "other": 2}
     assert found(preset(told=0.5, answer={"clinic": 0.75})).shares == {"clinic": 0.75, "discs": 0, "other": 0}
     with pytest.raises(InvalidConfiguration, match="at most 1"):
-        preset(answer={"clinic": 0.75, "other": 0.5})
+        preset(told=0.5, answer={"clinic": 0.75, "other": 0.5})
+    with pytest.raises(InvalidConfiguration, match="needs told"):
+        preset(answer={"clinic": 0.75})
 
 
 def test_a_network_that_is_always_told_draws_by_conventions_alone():
