@@ -7,8 +7,10 @@ from typing import Any, Literal, get_args
 import keras
 from keras import layers
 
+from model import efficientnet
 from model.errors import InvalidConfiguration
 
+Encoder = Literal["plain", "efficientnet_lite0"]
 Normalisation = Literal["batch", "group", "none"]
 Downsampling = Literal["max_pooling", "strided_convolution"]
 Upsampling = Literal["transposed_convolution", "upsampling"]
@@ -42,6 +44,7 @@ class UNetConfig:
     outputs: Outputs = ("disc", "cup")  # meaning of the output channels, in order
     stem_stride: int = 1  # input pixels per pixel of the first level; 2 costs a third, and outlines are smooth anyway
     members: int = 1  # U-Nets of this shape whose probabilities are averaged
+    encoder: Encoder = "plain"  # the way down; another than the plain one has its own widths and a stem of stride 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))  # JSON and TOML give lists
@@ -63,7 +66,10 @@ class UNetConfig:
             wrong.append(f"members={self.members}: must be at least 1")
         if not 0 <= self.dropout < 1:
             wrong.append(f"dropout={self.dropout}: must be in [0, 1)")
+        if self.encoder == "efficientnet_lite0" and not (self.stem_stride == 2 and self.depth <= efficientnet.DEEPEST):
+            wrong.append(f"encoder={self.encoder}: needs stem_stride=2 and a depth of at most {efficientnet.DEEPEST}")
         for field, allowed in (
+            ("encoder", Encoder),
             ("normalisation", Normalisation),
             ("downsampling", Downsampling),
             ("upsampling", Upsampling),
@@ -112,18 +118,11 @@ def build_unet(config: UNetConfig, name: str = "unet", conventions: int = 0) -> 
         drawn = [build_unet(member, f"{name}_{number}")(image) for number in range(1, config.members + 1)]
         return keras.Model(image, layers.Average(dtype="float32", name="probabilities")(drawn), name=name)
     convention = keras.Input((conventions,), name="convention") if conventions else None
-    skips, flow, stride = [], image, config.stem_stride
-    if stride > 1:
-        flow = layers.Conv2D(
-            config.start_channels, 2 * stride, strides=stride, padding="same", activation=config.activation
-        )(flow)
-    for width in config.channels[:-1]:
-        flow = _block(flow, width, config)
-        skips.append(flow)
-        if config.downsampling == "max_pooling":
-            flow = layers.MaxPooling2D()(flow)
-        else:
-            flow = layers.Conv2D(width, 3, strides=2, padding="same")(flow)
+    stride = config.stem_stride
+    if config.encoder == "plain":
+        *skips, flow = _plain_encoder(image, config)
+    else:
+        *skips, flow = efficientnet.encode(image, config.depth, BATCH_NORMALISATION_MOMENTUM)
     flow = _block(flow, config.channels[-1], config, config.dropout, convention)
     for width, skip in zip(reversed(config.channels[:-1]), reversed(skips), strict=True):
         if config.upsampling == "transposed_convolution":
@@ -136,6 +135,23 @@ def build_unet(config: UNetConfig, name: str = "unet", conventions: int = 0) -> 
         logits = layers.UpSampling2D(stride, interpolation="bilinear")(logits)
     probabilities = layers.Activation("sigmoid", dtype="float32", name="probabilities")(logits)
     return keras.Model(image if convention is None else [image, convention], probabilities, name=name)
+
+
+def _plain_encoder(image: Any, config: UNetConfig) -> list[Any]:
+    """What each level makes of an image, and what the bottom block sees: depth + 1 tensors."""
+    levels, flow, stride = [], image, config.stem_stride
+    if stride > 1:
+        flow = layers.Conv2D(
+            config.start_channels, 2 * stride, strides=stride, padding="same", activation=config.activation
+        )(flow)
+    for width in config.channels[:-1]:
+        flow = _block(flow, width, config)
+        levels.append(flow)
+        if config.downsampling == "max_pooling":
+            flow = layers.MaxPooling2D()(flow)
+        else:
+            flow = layers.Conv2D(width, 3, strides=2, padding="same")(flow)
+    return [*levels, flow]
 
 
 def _block(flow: Any, width: int, config: UNetConfig, dropout: float = 0.0, convention: Any = None) -> Any:

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from model.errors import InvalidConfiguration
 from model.unet import UNetConfig
@@ -11,6 +11,8 @@ from training.augment import Augmentation
 from training.losses import LOSSES
 from training.sources.layouts import LAYOUTS, wrong_choices
 from training.tables import build
+
+EncoderWeights = Literal["random", "imagenet"]
 
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a source's name is a folder's too
 
@@ -64,6 +66,9 @@ class NetworkConfig:
     sources: dict[str, float] = field(default_factory=dict)  # overrides the sources' weights for this network
     told: float = 0.0  # share of the samples that are told whose annotation they carry; 0 learns no conventions
     answer: dict[str, float] = field(default_factory=dict)  # share of each convention; the rest is drawn by looks
+    encoder_weights: EncoderWeights = "random"  # what the encoder starts from
+    encoder_rate: float = 1.0  # learning rate of the encoder, that of the rest = 1
+    frozen_levels: int = 0  # of the encoder, from the top, that keep the weights they start from
 
     def __post_init__(self) -> None:
         wrong = [
@@ -77,9 +82,21 @@ class NetworkConfig:
                 ("weight_decay", self.weight_decay >= 0, "at least 0"),
                 ("ema_momentum", 0 <= self.ema_momentum < 1, "in [0, 1)"),
                 ("told", 0 <= self.told <= 1, "in [0, 1]"),
+                ("encoder_weights", self.encoder_weights in get_args(EncoderWeights), "random or imagenet"),
+                ("encoder_rate", self.encoder_rate > 0, "positive"),
+                ("frozen_levels", 0 <= self.frozen_levels <= self.network.depth + 1, "0 to depth + 1"),
             )
             if not good
         ]
+        learnt = {
+            "encoder_weights": self.encoder_weights != "random",
+            "encoder_rate": self.encoder_rate != 1,
+            "frozen_levels": self.frozen_levels > 0,
+        }
+        if self.network.encoder == "plain":
+            wrong += [
+                f"{name}: needs a network.encoder that has learnt weights" for name, asked in learnt.items() if asked
+            ]
         for table in ("sources", "answer"):
             values = getattr(self, table)
             wrong += [f"{table}.{name}: must be at least 0, is {each}" for name, each in values.items() if each < 0]

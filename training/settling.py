@@ -11,6 +11,7 @@ from model.unet import BATCH_NORMALISATION_MOMENTUM, build_unet
 from training.accelerator import Accelerator
 from training.batches import Batch
 from training.config import NetworkConfig
+from training.encoder import freeze
 
 SETTLING_BATCHES = 100  # passes that settle batch normalisation on the averaged weights
 
@@ -31,7 +32,9 @@ def settled(
     """
     final = build_unet(config.network, name, conventions)
     final.set_weights(averaged)
-    layers = [layer for layer in final.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    freeze(final, config.frozen_levels)
+    norms = [layer for layer in final.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in norms if layer.trainable]  # a frozen one keeps its own, even in training
     if not layers:
         return final
     for layer in layers:
@@ -48,6 +51,7 @@ def settled(
         variable.assign(total / count)
     for layer in layers:
         layer.momentum = BATCH_NORMALISATION_MOMENTUM
+    freeze(final, 0)
     return final
 
 

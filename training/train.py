@@ -20,7 +20,9 @@ from training.augment import plain_sample
 from training.batches import batches
 from training.config import NetworkConfig
 from training.conventions import Conventions, Shifts, folded, measure_conventions, shifts_of, unfold
+from training.encoder import adamw, freeze
 from training.losses import LOSSES, dice_of_channel
+from training.pretrained import start_from_imagenet
 from training.settling import settled
 from training.views import View
 from training.watching import watch, watched_samples
@@ -67,7 +69,7 @@ def train_network(
         held_out: views for the log only; nothing is chosen by them.
         mixed_precision: compute in bf16 where the accelerator does.
         out: folder for `<name>.checkpoint.npz` and `<name>.log.csv`.
-        start: a network of the same configuration whose weights training starts from; None for random ones.
+        start: a network of the same configuration whose weights training starts from; None for those of `config`.
         origin: what tells one start from another.
         conventions: what the network learns apart; the trained one draws their `answer` alone.
     Raises:
@@ -87,6 +89,8 @@ def train_network(
         model = compiled_network(name, config, accelerator, mixed_precision, apart)
         if start is not None:
             unfold(start, model)
+        elif config.encoder_weights == "imagenet":
+            start_from_imagenet(model)
         first, seconds = checkpoint.load(saved, model, facts) if saved.exists() else (0, 0.0)
     if not first:
         checkpoint.save(saved, model, 0, 0.0, facts)  # a disk that is too small is noticed now
@@ -155,6 +159,7 @@ def compiled_network(
     """The network with its optimiser, loss and metrics, ready for `accelerator.step`; called inside its scope."""
     with _Precision(mixed_precision and accelerator.bf16):
         model = build_unet(config.network, name, conventions)
+    freeze(model, config.frozen_levels)
     warm_up = min(config.warm_up, config.steps // 4)
     rate = keras.optimizers.schedules.CosineDecay(
         1e-6 if warm_up else config.learning_rate,
@@ -163,7 +168,9 @@ def compiled_network(
         warmup_steps=warm_up,
     )
     average: dict[str, Any] = {"use_ema": True, "ema_momentum": config.ema_momentum} if config.ema_momentum else {}
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay, global_clipnorm=5.0, **average)
+    optimizer = adamw(
+        model, config.encoder_rate, rate, weight_decay=config.weight_decay, global_clipnorm=5.0, **average
+    )
     metrics = [dice_of_channel(i, output) for i, output in enumerate(config.network.outputs)]
     model.compile(optimizer=optimizer, loss=LOSSES[config.loss], metrics=metrics, jit_compile=accelerator.jit_compile)
     accelerator.adapt(model)
