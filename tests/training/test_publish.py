@@ -1,5 +1,6 @@
 """Tests of `training.publish`: what a registry accepts, on drawn photographs."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from model.local_registry import LocalRegistry
 from model.unet import build_unet
 from tests.trained import FACTS
 from tests.training.full_disk import room_for
+from training.card import write_card
 from training.compare import UnjudgedVersion, WorseVersion
 from training.publish import publish_run
 from training.run import Trained
@@ -121,3 +123,18 @@ def test_the_card_passes_on_the_terms_of_its_own_sources_alone(drawn_version: Ar
 
 def test_a_source_that_nobody_described_has_no_population_in_the_card(drawn_version: Artefact):
     assert "| whole | not told | not told |" in (drawn_version.folder / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_card_tells_which_weights_others_had_learnt(drawn_version: Artefact):
+    manifest = drawn_version.manifest
+    assert "ImageNet" not in write_card(manifest)
+    preset = copy.deepcopy(manifest.training["preset"])
+    preset["segmenter"]["network"]["encoder"] = "efficientnet_lite0"
+    preset["segmenter"] |= {"encoder_weights": "imagenet", "frozen_levels": 2}
+    card = write_card(dataclasses.replace(manifest, training={**manifest.training, "preset": preset}))
+    assert "The segmenter's encoder is that of EfficientNet-Lite0" in card
+    assert "its first 2 levels keep them" in card
+    preset["segmenter"]["encoder_weights"] = "random"
+    card = write_card(dataclasses.replace(manifest, training={**manifest.training, "preset": preset}))
+    assert "EfficientNet-Lite0" in card
+    assert "ImageNet" not in card
