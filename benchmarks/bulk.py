@@ -27,7 +27,6 @@ from PIL import Image
 
 from benchmarks.machine import cpu_name
 from benchmarks.photographs import WIDTHS, varied
-from model import engines
 from model.cores import usable_cores
 from model.images import Limits
 from model.registry import open_registry
@@ -149,7 +148,7 @@ def least(files: list[Path], threads: int, barrier: Barrier) -> None:
     """What no program can do without."""
     artefact = open_registry("bundled").open("production")
     smallest = Segmenter(artefact).smallest_side
-    networks = [engines.load(path, threads=threads) for path in (artefact.locator, artefact.segmenter)]
+    networks = artefact.load_networks(threads=threads)
     entries = (artefact.manifest.locator, artefact.manifest.segmenter)
     inputs = [np.zeros((1, entry.input_size, entry.input_size, 3), np.float32) for entry in entries]
     for network, ready in zip(networks, inputs, strict=True):

@@ -34,7 +34,7 @@ class Way:
 def ways(quick: bool) -> list[Way]:
     """What is worth comparing on this machine."""
     cores = usable_cores()
-    found = [Way("openvino", engines.precisions("openvino")[-1], cores)]
+    found = [Way("openvino", "auto", cores)]
     if quick:
         return found
     for precision in engines.precisions("openvino"):
@@ -62,15 +62,20 @@ def measure(quick: bool = False) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         found = json.loads(done.stdout.splitlines()[-1])
         told = way.engine + (f", {way.environment}" if name else "") + (", XLA" if way.compiled_by_xla else "")
-        cells = [told, way.precision, str(way.threads), str(way.streams), *(f"{ms:.1f}" for ms in found["ms"])]
+        cells = [
+            told,
+            " and ".join(dict.fromkeys(found["precisions"])),
+            str(way.threads),
+            str(way.streams),
+            *(f"{ms:.1f}" for ms in found["ms"]),
+        ]
         lines.append(f"| {' | '.join(cells)} | {found['rate']:.1f} |")
     return "Locator and segmenter, ms per photograph, medians:\n\n" + "\n".join(lines)
 
 
 def _networks(way: Way) -> tuple[list[Engine], list[int]]:
     version = open_registry("bundled").open("production")
-    folders = (version.locator, version.segmenter)
-    loaded = [engines.load(folder, way.engine, way.precision, way.threads, way.streams) for folder in folders]
+    loaded = version.load_networks(way.engine, way.precision, way.threads, way.streams)
     if way.compiled_by_xla:
         tensorflow = engines.import_tensorflow()
         for network in loaded:
@@ -106,7 +111,11 @@ def _run(way: Way, rounds: int) -> dict[str, object]:
         thread.start()
     for thread in threads:
         thread.join()
-    return {"ms": middles, "rate": callers * rounds / (time.perf_counter() - started)}
+    return {
+        "ms": middles,
+        "rate": callers * rounds / (time.perf_counter() - started),
+        "precisions": [network.precision for network in loaded],
+    }
 
 
 if __name__ == "__main__":

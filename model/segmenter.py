@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from model import biomarkers, engines, masks, normalisation, retina
+from model import biomarkers, masks, normalisation, retina
 from model.artefact import Artefact
 from model.biomarkers import Ratios, Region
 from model.engines import Engine
@@ -142,7 +142,7 @@ class Segmenter:
 
     Args:
         artefact: a version whose digests were checked.
-        engine, precision, threads, streams, compiled: as `engines.load`.
+        engine, precision, threads, streams, compiled: as `Artefact.load_networks`.
     Raises:
         CorruptVersion: the manifest lacks numbers that this code needs.
         EngineUnavailable, InvalidConfiguration: as `engines.load`.
@@ -168,9 +168,7 @@ class Segmenter:
             self._coverage = float(calibration["coverage"]) if calibration else 0.0
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptVersion(f"manifest.json of {manifest.version}: {error!r}") from error
-        self._locator, self._segmenter = engines.load_each(
-            (artefact.locator, artefact.segmenter), engine, precision, threads, streams, compiled
-        )
+        self._locator, self._segmenter = artefact.load_networks(engine, precision, threads, streams, compiled)
         self._locator_size = manifest.locator.input_size
         self._segmenter_size = manifest.segmenter.input_size
         self._channels = [manifest.segmenter.outputs.index(name) for name in ("disc", "cup")]

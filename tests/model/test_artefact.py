@@ -266,3 +266,20 @@ def test_reading_imports_neither_keras_nor_an_engine(version: Path) -> None:
         "assert not {'keras', 'tensorflow', 'openvino'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("encoder", ["plain", "efficientnet_lite0"])
+def test_a_network_runs_in_bf16_where_its_answers_hold_in_it(tiny_version: Artefact, encoder: str) -> None:
+    entry = tiny_version.manifest.segmenter
+    entry = dataclasses.replace(entry, config={**entry.config, "encoder": encoder})
+    version = dataclasses.replace(tiny_version, manifest=dataclasses.replace(tiny_version.manifest, segmenter=entry))
+    quickest = engines.precisions("openvino")[-1]
+    ran = [network.precision for network in version.load_networks("openvino")]
+    assert ran == [quickest, quickest if encoder == "plain" else "f32"]
+    assert [network.precision for network in version.load_networks("openvino", quickest)] == [quickest] * 2
+    assert [network.precision for network in version.load_networks("openvino", "f32")] == ["f32"] * 2
+
+
+def test_versions_from_before_there_were_encoders_have_a_plain_one(tiny_version: Artefact) -> None:
+    config = {key: value for key, value in tiny_version.manifest.locator.config.items() if key != "encoder"}
+    assert dataclasses.replace(tiny_version.manifest.locator, config=config).holds_in_bf16
