@@ -61,9 +61,7 @@ class NetworkConfig:
     learning_rate: float = 2e-3  # the highest, after the warm-up; falls to 0 along a cosine
     warm_up: int = 300  # steps
     weight_decay: float = 1e-4
-    # of the average over steps that the version takes, in which ema_momentum ** steps of the first weights stay; 0 takes
-    # the last weights
-    ema_momentum: float = 0.998
+    ema_momentum: float = 0.998  # of the weights' average, which keeps so much ** steps of the first; 0 takes the last
     augmentation: Augmentation = field(default_factory=Augmentation)
     sources: dict[str, float] = field(default_factory=dict)  # overrides the sources' weights for this network
     told: float = 0.0  # share of the samples that are told whose annotation they carry; 0 learns no conventions
