@@ -83,8 +83,8 @@ def load(
 
 def load_each(
     saved_models: Sequence[Path],
-    engine: str = "auto",
-    precisions: Sequence[str] = ("auto", "auto"),
+    engine: str,
+    precisions: Sequence[str],
     threads: int = 0,
     streams: int = 1,
     compiled: Path | None = None,
