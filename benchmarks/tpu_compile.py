@@ -6,7 +6,6 @@
 Says that the step is accepted, how it is split, and what memory it takes; not how fast it is.
 """
 
-import dataclasses
 import os
 import re
 import sys
@@ -26,14 +25,14 @@ def main(preset: str) -> None:
     from jax.experimental import topologies
 
     from training.preset_files import read_preset
+    from training.run import NETWORKS
     from training.scale import collectives_of, compiled_step
 
     devices = topologies.get_topology_desc(TOPOLOGY, platform="tpu").devices
     chosen = read_preset(preset)
     print("| network | batch | sums across cores | convolutions in bf16 | memory a core, MiB | compiled in, s |")
     print("|---|---|---|---|---|---|")
-    for name, config in (("locator", chosen.locator), ("segmenter", chosen.segmenter)):
-        config = dataclasses.replace(config, network=dataclasses.replace(config.network, members=1))
+    for name, config in [(part, kind) for part in NETWORKS for kind in getattr(chosen, part).kinds]:
         started = time.perf_counter()
         _, step = compiled_step(name, config, devices, mixed_precision=True)
         seconds = time.perf_counter() - started

@@ -49,8 +49,12 @@ class NetworkEntry:
     @property
     def holds_in_bf16(self) -> bool:
         """Whether the network draws the same in bf16; inverted bottlenecks do not, by 0.006 of cup Dice."""
-        plain: bool = self.config.get("encoder", "plain") == "plain"
-        return plain
+        config: dict[str, Any] | None = self.config
+        while config:
+            if config.get("encoder", "plain") != "plain":
+                return False
+            config = config.get("beside")
+        return True
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,12 @@ class UNetConfig:
     stem_stride: int = 1  # input pixels per pixel of the first level; 2 costs a third, and outlines are smooth anyway
     members: int = 1  # U-Nets of this shape whose probabilities are averaged
     encoder: Encoder = "plain"  # the way down; another than the plain one has its own widths and a stem of stride 2
+    beside: "UNetConfig | None" = None  # U-Nets of another shape, averaged with those; all count alike
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outputs", tuple(self.outputs))  # JSON and TOML give lists
+        if isinstance(self.beside, dict):
+            object.__setattr__(self, "beside", UNetConfig(**self.beside))
         wrong = []
         if not 0 <= self.depth <= 8:
             wrong.append(f"depth={self.depth}: must be 0 to 8")
@@ -78,6 +81,10 @@ class UNetConfig:
                 wrong.append(f"{field}={getattr(self, field)!r}: must be one of {', '.join(get_args(allowed))}")
         if not self.outputs or set(self.outputs) - {"disc", "cup"} or len(set(self.outputs)) < len(self.outputs):
             wrong.append(f"outputs={self.outputs}: must name disc, cup or both, each once")
+        for field in ("input_size", "outputs"):
+            if self.beside is not None and getattr(self.beside, field) != getattr(self, field):
+                other = getattr(self.beside, field)
+                wrong.append(f"beside.{field}={other}: must be {getattr(self, field)}, as one level higher")
         try:
             keras.activations.get(self.activation)
         except ValueError:
@@ -93,9 +100,16 @@ class UNetConfig:
             widths.append(int(self.channel_growth * widths[-1]))
         return tuple(widths)
 
+    @property
+    def singles(self) -> tuple["UNetConfig", ...]:
+        """Each U-Net by itself, in the order of their weights."""
+        own = dataclasses.replace(self, members=1, beside=None)
+        return (own,) * self.members + (self.beside.singles if self.beside else ())
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON types."""
-        return {**dataclasses.asdict(self), "outputs": list(self.outputs)}
+        beside = self.beside.as_dict() if self.beside else None
+        return {**dataclasses.asdict(self), "outputs": list(self.outputs), "beside": beside}
 
 
 def build_unet(config: UNetConfig, name: str = "unet", conventions: int = 0) -> keras.Model:
@@ -113,9 +127,8 @@ def build_unet(config: UNetConfig, name: str = "unet", conventions: int = 0) -> 
         stand one member after the other.
     """
     image = keras.Input((config.input_size, config.input_size, 3), name="image")
-    if config.members > 1:
-        member = dataclasses.replace(config, members=1)
-        drawn = [build_unet(member, f"{name}_{number}")(image) for number in range(1, config.members + 1)]
+    if len(config.singles) > 1:
+        drawn = [build_unet(single, f"{name}_{number}")(image) for number, single in enumerate(config.singles, 1)]
         return keras.Model(image, layers.Average(dtype="float32", name="probabilities")(drawn), name=name)
     convention = keras.Input((conventions,), name="convention") if conventions else None
     stride = config.stem_stride

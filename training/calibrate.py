@@ -12,6 +12,7 @@ from training.metrics import binomial_interval, conformal_half_width
 from training.summary import vertical_errors
 
 COVERAGE = 0.9
+LEVEL = 0.003  # mean Dice by which two seeds of one recipe differ: a threshold that gains less gains nothing
 REFUSED = 0.02  # share of held-out photographs that each limit may refuse, before the margin
 REFUSED_OF_NEW = 0.0075  # share of a left-out source's photographs that each of four limits may refuse: 3 % together
 OPEN = Thresholds(
@@ -20,7 +21,10 @@ OPEN = Thresholds(
 
 
 def best_thresholds(trials: Mapping[float, Sequence[Overlap]]) -> Thresholds:
-    """The probabilities from which a pixel is disc and cup: those with the highest Dice, every source counting alike.
+    """The probabilities from which a pixel is disc and cup: the nearest to a half whose Dice is as good as the best.
+
+    Every source counts alike. On photographs of known sources Dice hardly depends on the threshold, and the very best
+    one wanders from run to run; on a new source it does depend, and nothing speaks for another than a half.
 
     Args:
         trials: results of the same training photographs, by the threshold used for both.
@@ -33,7 +37,12 @@ def best_thresholds(trials: Mapping[float, Sequence[Overlap]]) -> Thresholds:
                 by_source.setdefault(result.source, []).append(value)
         return float(np.mean([np.mean(values) for values in by_source.values()])) if by_source else 0.0
 
-    disc, cup = (max(trials, key=lambda t: score(trials[t], name)) for name in ("disc_dice", "cup_dice"))
+    def chosen(name: str) -> float:
+        scores = {threshold: score(results, name) for threshold, results in trials.items()}
+        good = [threshold for threshold, value in scores.items() if value >= max(scores.values()) - LEVEL]
+        return min(good, key=lambda threshold: (abs(threshold - 0.5), -scores[threshold]))
+
+    disc, cup = (chosen(name) for name in ("disc_dice", "cup_dice"))
     return dataclasses.replace(OPEN, disc=disc, cup=cup)
 
 

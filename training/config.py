@@ -14,6 +14,8 @@ from training.tables import build
 
 EncoderWeights = Literal["random", "imagenet"]
 
+ANSWERED_TOGETHER = ("sources", "told", "answer")  # of U-Nets that are averaged: one answer, by the same photographs
+
 SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a source's name is a folder's too
 
 
@@ -69,6 +71,7 @@ class NetworkConfig:
     encoder_weights: EncoderWeights = "random"  # what the encoder starts from
     encoder_rate: float = 1.0  # learning rate of the encoder, that of the rest = 1
     frozen_levels: int = 0  # of the encoder, from the top, that keep the weights they start from
+    beside: "NetworkConfig | None" = None  # U-Nets of another shape or training, averaged with those of `network`
 
     def __post_init__(self) -> None:
         wrong = [
@@ -104,8 +107,49 @@ class NetworkConfig:
             wrong.append(f"answer={self.answer}: needs told, without which no convention is learnt")
         if sum(self.answer.values()) > 1:
             wrong.append(f"answer={self.answer}: the shares must be at most 1 together")
+        if self.network.beside is not None:
+            wrong.append("network.beside: a table of its own, beside, which tells how those are trained")
+        if self.beside is not None:
+            wrong += _not_beside(self, self.beside)
         if wrong:
             raise InvalidConfiguration("; ".join(wrong))
+
+    @property
+    def shape(self) -> UNetConfig:
+        """Of the network that a version holds: the U-Nets of `network` and of `beside`, averaged."""
+        return dataclasses.replace(self.network, beside=self.beside.shape if self.beside else None)
+
+    @property
+    def singles(self) -> tuple["NetworkConfig", ...]:
+        """One for each U-Net of `shape`, in its order: how it is trained by itself."""
+        own = dataclasses.replace(self, network=dataclasses.replace(self.network, members=1), beside=None)
+        if self.beside is None:
+            return (own,) * self.network.members
+        others = dataclasses.replace(self.beside, **{name: getattr(self, name) for name in ANSWERED_TOGETHER})
+        return (own,) * self.network.members + others.singles
+
+    @property
+    def kinds(self) -> tuple["NetworkConfig", ...]:
+        """Those of `singles` that differ in more than their seed."""
+        return tuple(single for i, single in enumerate(self.singles) if single not in self.singles[:i])
+
+    def with_steps(self, steps: int) -> "NetworkConfig":
+        """The same with another number of steps for each U-Net."""
+        return dataclasses.replace(self, steps=steps, beside=self.beside.with_steps(steps) if self.beside else None)
+
+
+def _not_beside(config: NetworkConfig, other: NetworkConfig) -> list[str]:
+    """What keeps two from answering together."""
+    wrong = [
+        f"beside.{name}={getattr(other, name)}: stands one level higher, for all that are averaged"
+        for name in ANSWERED_TOGETHER
+        if getattr(other, name)
+    ]
+    return wrong + [
+        f"beside.network.{name}={theirs}: must be {ours}, as one level higher"
+        for name in ("input_size", "outputs")
+        if (theirs := getattr(other.network, name)) != (ours := getattr(config.network, name))
+    ]
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,9 @@ def preset_of_cell(preset: Preset, cell: Cell, judges: Sequence[str]) -> Preset:
 
 def with_steps(preset: Preset, steps: int) -> Preset:
     """The preset with another number of steps for both networks."""
-    locator, segmenter = (dataclasses.replace(part, steps=steps) for part in (preset.locator, preset.segmenter))
-    return dataclasses.replace(preset, locator=locator, segmenter=segmenter)
+    return dataclasses.replace(
+        preset, locator=preset.locator.with_steps(steps), segmenter=preset.segmenter.with_steps(steps)
+    )
 
 
 def run_cell(

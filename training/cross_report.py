@@ -1,6 +1,7 @@
 """What came out of the matrix of sources, as Markdown: budget, central table, why not where it is so, every cell."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,12 @@ def budget(preset: Preset, judges: Sequence[str], runs: Sequence[Mapping[str, An
 
 
 def _network(config: NetworkConfig) -> str:
-    members = config.network.members
-    averaged = f", {members} of them averaged" if members > 1 else ""
-    return f"{config.steps} steps of {config.batch_size} photographs, {config.network.input_size} pixels{averaged}"
+    of_each = Counter(
+        f"{single.steps} steps of {single.batch_size} photographs, {single.network.input_size} pixels"
+        for single in config.singles
+    )
+    told = [f"{text}, {count} of them averaged" if count > 1 else text for text, count in of_each.items()]
+    return ", averaged with ".join(told)
 
 
 def as_markdown(matrix: Mapping[str, Any], about: Sequence[str] = ()) -> str:

@@ -89,7 +89,7 @@ def _share_out(
 
 
 def _other_network(part: str, new: Preset, old: Preset) -> list[str]:
-    here, there = getattr(new, part).network, getattr(old, part).network
+    here, there = getattr(new, part).shape, getattr(old, part).shape
     return [
         f"{part}.network.{field.name}: {getattr(here, field.name)}, but the weights are of {getattr(there, field.name)}"
         for field in dataclasses.fields(UNetConfig)

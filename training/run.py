@@ -96,14 +96,13 @@ def train_run(
     seconds: dict[str, float] = {}
     for name, views, config in zip(NETWORKS, (whole, roi), (preset.locator, preset.segmenter), strict=True):
         watched = gather_views(held_out, cuts[name], cache)
-        shape = config.network
         weights: list[np.ndarray] = []
         seconds[name], apart[name] = 0.0, []
-        conventions = conventions_of(preset, config, _complete(views, shape.outputs))
-        for number in range(shape.members):
+        conventions = conventions_of(preset, config, _complete(views, config.network.outputs))
+        for number, single in enumerate(config.singles):
             member = train_network(
-                name if shape.members == 1 else f"{name}_{number + 1}",
-                dataclasses.replace(config, network=dataclasses.replace(shape, members=1)),
+                name if len(config.singles) == 1 else f"{name}_{number + 1}",
+                single,
                 weights_of(preset, config),
                 None if name == "locator" else preset.roi_diameters,
                 views,
@@ -116,14 +115,14 @@ def train_run(
                 out,
                 console,
                 accelerator,
-                member_of(getattr(start, name), shape, number) if start else None,
+                member_of(getattr(start, name), config.shape, number) if start else None,
                 start.digest if start else "",
                 conventions,
             )
             weights += member.network.get_weights()
             seconds[name] += member.seconds
             apart[name].append(member)
-        models[name] = build_unet(shape, name)
+        models[name] = build_unet(config.shape, name)
         models[name].set_weights(weights)
     return Trained(
         preset,
@@ -169,7 +168,7 @@ def in_convention(trained: Trained, name: str) -> Trained:
         known = ", ".join(trained.shifts) or "none: its preset does not ask for it"
         raise InvalidConfiguration(f"convention {name}: was not learnt; there is {known}")
     old = {each: row["share"] for each, row in trained.conventions.items()}
-    segmenter = build_unet(trained.preset.segmenter.network, "segmenter")
+    segmenter = build_unet(trained.preset.segmenter.shape, "segmenter")
     segmenter.set_weights(shifted(trained.segmenter.get_weights(), trained.shifts, old, {name: 1.0}))
     own = trained.conventions[name]
     table = {
@@ -182,13 +181,17 @@ def in_convention(trained: Trained, name: str) -> Trained:
 
 def member_of(network: keras.Model, shape: UNetConfig, number: int) -> keras.Model:
     """One U-Net, counted from 0, of a network of several; the network itself where it is the only one."""
-    if shape.members == 1:
+    if len(shape.singles) == 1:
         return network
-    weights = network.get_weights()
-    each = len(weights) // shape.members
-    member = build_unet(dataclasses.replace(shape, members=1), f"{network.name}_{number + 1}")
-    member.set_weights(weights[number * each : (number + 1) * each])
+    member = build_unet(shape.singles[number], f"{network.name}_{number + 1}")
+    member.set_weights(network.get_weights()[_weights_of_member(shape, number)])
     return member
+
+
+def _weights_of_member(shape: UNetConfig, number: int) -> slice:
+    """Where one U-Net's weights stand among those of all."""
+    counts = [len(build_unet(single).weights) for single in shape.singles[: number + 1]]
+    return slice(sum(counts[:-1]), sum(counts))
 
 
 def only_member(trained: Trained, number: int) -> Trained:
@@ -198,16 +201,14 @@ def only_member(trained: Trained, number: int) -> Trained:
         InvalidConfiguration: there is no such member; they are counted from 1.
     """
     config = trained.preset.segmenter
-    if not 1 <= number <= config.network.members:
-        raise InvalidConfiguration(f"member {number}: the segmenter has {config.network.members}")
-    single = dataclasses.replace(config, network=dataclasses.replace(config.network, members=1))
-    each = len(trained.segmenter.get_weights()) // config.network.members
-    own = slice((number - 1) * each, number * each)
+    if not 1 <= number <= len(config.singles):
+        raise InvalidConfiguration(f"member {number}: the segmenter has {len(config.singles)}")
+    own = _weights_of_member(config.shape, number - 1)
     return dataclasses.replace(
         trained,
         shifts={name: shifts[own] for name, shifts in trained.shifts.items()},
-        preset=dataclasses.replace(trained.preset, segmenter=single),
-        segmenter=member_of(trained.segmenter, config.network, number - 1),
+        preset=dataclasses.replace(trained.preset, segmenter=config.singles[number - 1]),
+        segmenter=member_of(trained.segmenter, config.shape, number - 1),
     )
 
 

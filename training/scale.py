@@ -5,6 +5,7 @@ shapes alone. Nothing is computed, so a laptop can answer for 256 devices; how f
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -159,10 +160,9 @@ def _steps(preset: Preset, per_device: int, networks: Sequence[str], counts: Seq
     found = []
     for name in networks:
         config = preset.locator if name == "locator" else preset.segmenter
-        # members train one after the other
-        network = dataclasses.replace(config.network, members=1)
-        for count in counts:
-            asked = dataclasses.replace(config, network=network, batch_size=per_device * count)
+        # U-Nets that are averaged train one after the other
+        for single, count in itertools.product(config.kinds, counts):
+            asked = dataclasses.replace(single, batch_size=per_device * count)
             model, step = compiled_step(name, asked, jax.devices("cpu")[:count], preset.mixed_precision)
             memory = step.memory_analysis()
             images = per_device * 4 * _product(model.input_shape[1:]) + per_device * 4 * _product(

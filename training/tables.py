@@ -83,9 +83,14 @@ def _stand_in(hint: Any) -> Any:
 
 
 def _convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if types.NoneType in inner and (value is None or value is False):  # TOML has no null
+            return None
+        hint = inner[0]
+        origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), value, f"{where}.", problems)
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             problems.append(f"{where}: must be a list")
@@ -107,8 +112,6 @@ def _convert(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
         if value not in inner:
             problems.append(f"{where}: must be one of {', '.join(map(str, inner))}")
         return value
-    if origin in (types.UnionType, typing.Union):
-        hint = inner[0]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):

@@ -67,14 +67,14 @@ def measure_preset(
     chosen = (preset.mixed_precision and accelerator.bf16,) if precisions is None else precisions
     rows = []
     for name, views, diameters in zip(NETWORKS, (whole, roi), (None, preset.roi_diameters), strict=True):
-        config = getattr(preset, name)  # of several members each is trained by itself
-        config = dataclasses.replace(config, network=dataclasses.replace(config.network, members=1))
-        stream = functools.partial(_endless, views, config, weights_of(preset, config), diameters, distribution)
-        for mixed in chosen:
+        config = getattr(preset, name)
+        # U-Nets that are averaged are trained by themselves
+        for single, mixed in itertools.product(config.kinds, chosen):
+            stream = functools.partial(_endless, views, single, weights_of(preset, single), diameters, distribution)
             keras.utils.set_random_seed(preset.seed)
             with accelerator.scope():
-                model = compiled_network(name, config, accelerator, mixed)
-            rows.append(_measure(name, model, stream, config.batch_size, mixed, accelerator, steps, laps))
+                model = compiled_network(name, single, accelerator, mixed)
+            rows.append(_measure(name, model, stream, single.batch_size, mixed, accelerator, steps, laps))
     return rows
 
 

@@ -215,8 +215,10 @@ def _facts(
     conventions: Conventions | None,
 ) -> dict[str, Any]:
     """Whatever makes another run, as JSON types; not the device, so that a run may move to another one."""
+    own = asdict(config)
+    del own["beside"], own["network"]["beside"]  # others are trained by themselves
     return {
-        **asdict(config),
+        **own,
         "weights": weights,
         "roi_diameters": roi_diameters,
         "distribution": distribution.as_dict(),
