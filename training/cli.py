@@ -56,9 +56,14 @@ def train(
     old_share: Annotated[
         float, typer.Option(help="Of the samples, what the sources of --from give that the preset does not name.")
     ] = 0.5,
+    only: Annotated[
+        str | None,
+        typer.Option(help="This network alone, e.g. locator or segmenter_2; the command without it completes the run."),
+    ] = None,
 ) -> None:
     """Train locator and segmenter; the same command goes on after an interruption.
 
+    With --only several networks of one run train at once, each in a process of its own.
     KERAS_BACKEND=jax trains under JAX, which is the way on a TPU.
     """
     import dataclasses
@@ -68,7 +73,7 @@ def train(
     from training.config import leave_out_sources
     from training.origin import continue_preset, read_origin
     from training.preset_files import read_preset
-    from training.run import train_run
+    from training.run import train_only, train_run
     from training.saved_run import save_run
 
     accelerator = choose(device, deterministic)
@@ -81,10 +86,12 @@ def train(
         chosen = continue_preset(chosen, continued.preset, old_share)
     command = shlex.join(["cupdisc-train", *sys.argv[1:]])
     prepared = Cache(cache, out / "prepared") if cache else None
-    save_run(
-        train_run(chosen, data, out, console, accelerator, continued.start if continued else None, command, prepared),
-        out,
-    )
+    start = continued.start if continued else None
+    if only is not None:
+        train_only(only, chosen, data, out, console, accelerator, start, prepared)
+        console.print(f"trained: {only} of {out}")
+        return
+    save_run(train_run(chosen, data, out, console, accelerator, start, command, prepared), out)
     console.print(f"trained: {out}")
 
 

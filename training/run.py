@@ -55,6 +55,17 @@ class Trained:
     shifts: Shifts = field(default_factory=dict)  # of its weights, by convention
 
 
+@dataclass(frozen=True)
+class Material:
+    """What every network of a run is trained on."""
+
+    splits: dict[str, Split]
+    digests: dict[str, str]
+    views: dict[str, list[View]]  # by network
+    watched: dict[str, list[View]]  # held out, for the log alone
+    distribution: Distribution
+
+
 def train_run(
     preset: Preset,
     data: Path,
@@ -65,7 +76,7 @@ def train_run(
     command: str = "",
     cache: Cache | None = None,
 ) -> Trained:
-    """Train both networks of a preset; a run that was stopped goes on where its last checkpoint stands.
+    """Train all networks of a preset; a run that was stopped goes on where its last checkpoint stands.
 
     Args:
         data: the folder that holds the sources' folders.
@@ -78,65 +89,117 @@ def train_run(
         InvalidSource, InvalidCache, InvalidConfiguration, InvalidCheckpoint, CannotWrite.
     """
     accelerator = accelerator or choose()
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-    splits = read_splits(preset, data, cache)
-    digests = {name: digest([*split.training, *split.held_out]) for name, split in splits.items()}
-    for name, split in splits.items():
-        console.print(f"{name}: {len(split.training)} for training, {len(split.held_out)} held out")
-    training = [example for split in splits.values() for example in split.training]
-    # a left-out source has no part in anything, not even in the log that somebody may look at
-    held_out = [example for split in splits.values() if not split.left_out for example in split.held_out]
-    everything = json.dumps(digests, sort_keys=True)
-    cuts = dict(zip(NETWORKS, (WHOLE, disc_cut_of(preset)), strict=True))
-    whole, roi = (gather_views(training, cut, cache) for cut in cuts.values())
-    distribution = estimate_distribution(preset, roi, whole)
+    material = _gather(preset, data, out, console, cache)
     models: dict[str, keras.Model] = {}
     apart: dict[str, list[TrainedNetwork]] = {}
-    seconds: dict[str, float] = {}
-    for name, views, config in zip(NETWORKS, (whole, roi), (preset.locator, preset.segmenter), strict=True):
-        watched = gather_views(held_out, cuts[name], cache)
-        weights: list[np.ndarray] = []
-        seconds[name], apart[name] = 0.0, []
-        conventions = conventions_of(preset, config, _complete(views, config.network.outputs))
-        for number, single in enumerate(config.singles):
-            member = train_network(
-                name if len(config.singles) == 1 else f"{name}_{number + 1}",
-                single,
-                weights_of(preset, config),
-                None if name == "locator" else preset.roi_diameters,
-                views,
-                watched,
-                distribution,
-                preset.seed + number,
-                preset.mixed_precision,
-                preset.steps_per_epoch,
-                everything,
-                out,
-                console,
-                accelerator,
-                member_of(getattr(start, name), config.shape, number) if start else None,
-                start.digest if start else "",
-                conventions,
-            )
-            weights += member.network.get_weights()
-            seconds[name] += member.seconds
-            apart[name].append(member)
+    for name, config in zip(NETWORKS, (preset.locator, preset.segmenter), strict=True):
+        numbers = range(len(config.singles))
+        apart[name] = [_train(preset, name, number, material, out, console, accelerator, start) for number in numbers]
         models[name] = build_unet(config.shape, name)
-        models[name].set_weights(weights)
+        models[name].set_weights([weight for member in apart[name] for weight in member.network.get_weights()])
     return Trained(
         preset,
         models["locator"],
         models["segmenter"],
-        distribution,
-        splits,
-        digests,
-        seconds,
+        material.distribution,
+        material.splits,
+        material.digests,
+        {name: sum(member.seconds for member in members) for name, members in apart.items()},
         str(accelerator),
         command,
         {"name": start.name, "digest": start.digest} if start else {},
         _mean_of([member.conventions for member in apart["segmenter"]]),
         _joined([member.shifts for member in apart["segmenter"]]),
+    )
+
+
+def train_only(
+    name: str,
+    preset: Preset,
+    data: Path,
+    out: Path,
+    console: Console,
+    accelerator: Accelerator | None = None,
+    start: Start | None = None,
+    cache: Cache | None = None,
+) -> None:
+    """Train one of a run's networks and leave its checkpoint; `train_run` then takes that for trained.
+
+    Several networks of one run may be trained so at once, each by a process of its own.
+
+    Args:
+        name: one of `networks_of`; the others as `train_run`.
+    Raises:
+        InvalidConfiguration: the preset has no such network; and as `train_run`.
+    """
+    found = networks_of(preset)
+    if name not in found:
+        raise InvalidConfiguration(f"{preset.name} has no network {name}; there is {', '.join(found)}")
+    material = _gather(preset, data, out, console, cache)
+    _train(preset, *found[name], material, out, console, accelerator or choose(), start)
+
+
+def networks_of(preset: Preset) -> dict[str, tuple[str, int]]:
+    """What a run trains one after the other: the name of each, whose it is, and which of those that are averaged."""
+    found = {}
+    for part in NETWORKS:
+        count = len(getattr(preset, part).singles)
+        found.update({part if count == 1 else f"{part}_{number + 1}": (part, number) for number in range(count)})
+    return found
+
+
+def _gather(preset: Preset, data: Path, out: Path, console: Console, cache: Cache | None) -> Material:
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    splits = read_splits(preset, data, cache)
+    for name, split in splits.items():
+        console.print(f"{name}: {len(split.training)} for training, {len(split.held_out)} held out")
+    training = [example for split in splits.values() for example in split.training]
+    # a left-out source has no part in anything, not even in the log that somebody may look at
+    held_out = [example for split in splits.values() if not split.left_out for example in split.held_out]
+    cuts = dict(zip(NETWORKS, (WHOLE, disc_cut_of(preset)), strict=True))
+    views = {name: gather_views(training, cut, cache) for name, cut in cuts.items()}
+    return Material(
+        splits,
+        {name: digest([*split.training, *split.held_out]) for name, split in splits.items()},
+        views,
+        {name: gather_views(held_out, cut, cache) for name, cut in cuts.items()},
+        estimate_distribution(preset, views["segmenter"], views["locator"]),
+    )
+
+
+def _train(
+    preset: Preset,
+    part: str,
+    number: int,
+    material: Material,
+    out: Path,
+    console: Console,
+    accelerator: Accelerator,
+    start: Start | None,
+) -> TrainedNetwork:
+    """One U-Net, counted from 0, of the locator or the segmenter."""
+    config: NetworkConfig = getattr(preset, part)
+    (name,) = (name for name, which in networks_of(preset).items() if which == (part, number))
+    views = material.views[part]
+    return train_network(
+        name,
+        config.singles[number],
+        weights_of(preset, config),
+        None if part == "locator" else preset.roi_diameters,
+        views,
+        material.watched[part],
+        material.distribution,
+        preset.seed + number,
+        preset.mixed_precision,
+        preset.steps_per_epoch,
+        json.dumps(material.digests, sort_keys=True),
+        out,
+        console,
+        accelerator,
+        member_of(getattr(start, part), config.shape, number) if start else None,
+        start.digest if start else "",
+        conventions_of(preset, config, _complete(views, config.network.outputs)),
     )
 
 

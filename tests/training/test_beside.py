@@ -20,7 +20,7 @@ from training.origin import continue_preset
 from training.preset_files import read_preset
 from training.publish import Facts, stage_version
 from training.restore import restore_network
-from training.run import Trained, in_convention, only_member, train_run
+from training.run import Trained, in_convention, networks_of, only_member, train_only, train_run
 from training.saved_run import load_run, save_run
 
 QUIET = Console(quiet=True)
@@ -171,6 +171,21 @@ def test_each_is_trained_by_its_own_table(run: tuple[Path, Trained]):
         "segmenter_2.log.csv": "2",
     }
     assert len(trained.segmenter.weights) == len(build_unet(trained.preset.segmenter.shape).weights)
+
+
+def test_each_may_be_trained_by_a_process_of_its_own(run: tuple[Path, Trained], tmp_path: Path):
+    folder, trained = run
+    preset = read(tmp_path, TOML)
+    assert list(networks_of(preset)) == ["locator", "segmenter_1", "segmenter_2"]
+    for name in ("segmenter_2", "locator"):
+        train_only(name, preset, folder / "data", tmp_path / "run", QUIET)
+    assert not (tmp_path / "run" / "segmenter_1.checkpoint.npz").exists()
+    whole = train_run(preset, folder / "data", tmp_path / "run", QUIET)
+    for part in ("locator", "segmenter"):
+        pairs = zip(getattr(trained, part).get_weights(), getattr(whole, part).get_weights(), strict=True)
+        assert all((one == other).all() for one, other in pairs)
+    with pytest.raises(InvalidConfiguration, match="no network segmenter; there is locator, segmenter_1, segmenter_2"):
+        train_only("segmenter", preset, folder / "data", tmp_path / "run", QUIET)
 
 
 def test_each_can_be_looked_at_alone(run: tuple[Path, Trained]):
