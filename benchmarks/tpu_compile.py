@@ -41,7 +41,8 @@ def main(preset: str) -> None:
         convolutions = len(re.findall(r"bf16\[[^\]]*\][^=]*convolution", text))
         memory = step.memory_analysis()
         mib = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20
-        print(f"| {name} | {config.batch_size} | {sums} | {convolutions} | {mib:.1f} | {seconds:.0f} |", flush=True)
+        called = f"{name}, {config.network.encoder}"
+        print(f"| {called} | {config.batch_size} | {sums} | {convolutions} | {mib:.1f} | {seconds:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def _steps(preset: Preset, per_device: int, networks: Sequence[str], counts: Seq
             )
             found.append(
                 ScaledStep(
-                    network=name,
+                    network=name if len(config.kinds) == 1 else f"{name}, {single.network.encoder}",
                     devices=count,
                     batch=asked.batch_size,
                     images=(per_device, *model.input_shape[1:]),

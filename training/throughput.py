@@ -74,7 +74,8 @@ def measure_preset(
             keras.utils.set_random_seed(preset.seed)
             with accelerator.scope():
                 model = compiled_network(name, single, accelerator, mixed)
-            rows.append(_measure(name, model, stream, single.batch_size, mixed, accelerator, steps, laps))
+            called = name if len(config.kinds) == 1 else f"{name}, {single.network.encoder}"
+            rows.append(_measure(called, model, stream, single.batch_size, mixed, accelerator, steps, laps))
     return rows
 
 
