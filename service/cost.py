@@ -6,7 +6,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from model.images import reduction_of
+from model.jpeg import reduction_of
 
 HEAVY_BYTES = 2 * 2**20  # encoded; decoding that many takes about 25 ms on a core of 2026, and as long
 HEAVY_PIXELS = 5_000_000  # decoded; of such photographs one worker is kept free

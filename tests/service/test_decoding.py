@@ -15,7 +15,9 @@ from PIL import Image
 
 from model import images
 from model.errors import PhotographTooCostly, TooManyPixels, UnreadablePhotograph
+from model.exif import EXIF_ORIENTATION
 from model.images import Limits
+from model.jpeg import MAX_SCANS
 from service import decoding
 from service.cost import HEAVY_BYTES, LARGEST_HERE, cost_of, cost_of_outlines
 from service.decoding import Decoders
@@ -181,7 +183,7 @@ def test_the_bound_is_one_of_pixels(kind: str, more: int) -> None:
 @pytest.mark.parametrize(("size", "orientation"), [((6001, 4001), 1), ((6001, 4001), 6), ((6000, 4000), 6)])
 def test_what_is_told_of_a_jpeg_is_at_least_what_comes_of_it(size: tuple[int, int], orientation: int) -> None:
     exif = Image.Exif()
-    exif[images.EXIF_ORIENTATION] = orientation
+    exif[EXIF_ORIENTATION] = orientation
     data = flat(*size, kind="JPEG", exif=exif)
     assert cost_of(data, 400).decoded >= 0.99 * images.decode(data, LIMITS, 400).pixels[..., 0].size
     assert stays_here(data, 400) == (size == (6000, 4000))  # to be turned, the others may have to come whole
@@ -268,7 +270,7 @@ def test_heavy_outlines_are_those_of_large_pictures(text: str, heavy: bool) -> N
 
 
 def test_a_jpeg_of_thousands_of_passes_is_given_up_in_time(strict: Callable[..., Decoders]) -> None:
-    hostile = many_scans(8000, 5000, images.MAX_SCANS)
+    hostile = many_scans(8000, 5000, MAX_SCANS)
     assert len(hostile) < 500_000
     made = strict(timeout_s=0.2)  # alone on a fast machine it takes many times that
     with pytest.raises(PhotographTooCostly, match=r"0\.2 s"):
