@@ -20,7 +20,7 @@ from training.config import NetworkConfig, Preset
 from training.conventions import Shifts, conventions_of, shifted
 from training.sources.example import Example, digest
 from training.split import Split, disc_cut_of, read_splits
-from training.train import TrainedNetwork, train_network
+from training.train import Task, TrainedNetwork, train_network
 from training.views import ROI_DIAMETERS, ROI_SIZE, WHOLE, Cut, View, cut_all
 from training.whole_file import writing
 
@@ -182,7 +182,7 @@ def _train(
     config: NetworkConfig = getattr(preset, part)
     (name,) = (name for name, which in networks_of(preset).items() if which == (part, number))
     views = material.views[part]
-    return train_network(
+    task = Task(
         name,
         config.singles[number],
         weights_of(preset, config),
@@ -194,13 +194,11 @@ def _train(
         preset.mixed_precision,
         preset.steps_per_epoch,
         json.dumps(material.digests, sort_keys=True),
-        out,
-        console,
-        accelerator,
         member_of(getattr(start, part), config.shape, number) if start else None,
         start.digest if start else "",
         conventions_of(preset, config, _complete(views, config.network.outputs)),
     )
+    return train_network(task, out, console, accelerator)
 
 
 def _complete(views: list[View], outputs: tuple[str, ...]) -> set[str]:

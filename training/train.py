@@ -1,5 +1,6 @@
 """Train one network, locator or segmenter, on views; resumable, the same again with the same seed."""
 
+import functools
 import json
 import time
 from collections.abc import Sequence
@@ -41,62 +42,75 @@ class TrainedNetwork:
     shifts: Shifts = field(default_factory=dict)  # of `shifts_of`
 
 
-def train_network(
-    name: str,
-    config: NetworkConfig,
-    weights: dict[str, float],
-    roi_diameters: float | None,
-    views: Sequence[View],
-    held_out: Sequence[View],
-    distribution: Distribution,
-    seed: int,
-    mixed_precision: bool,
-    steps_per_epoch: int,
-    data_digest: str,
-    out: Path,
-    console: Console,
-    accelerator: Accelerator,
-    start: keras.Model | None = None,
-    origin: str = "",
-    conventions: Conventions | None = None,
-) -> TrainedNetwork:
+@dataclass(frozen=True)
+class Task:
+    """What one network is to learn, and from what."""
+
+    name: str  # of the network, and of its files: locator, segmenter, segmenter_2
+    config: NetworkConfig  # of one U-Net
+    weights: dict[str, float]  # share of the samples by source
+    roi_diameters: float | None  # None for the locator, which sees whole fields of view
+    views: Sequence[View]
+    held_out: Sequence[View]  # for the log only; nothing is chosen by them
+    distribution: Distribution
+    seed: int
+    mixed_precision: bool  # compute in bf16 where the accelerator does
+    steps_per_epoch: int  # between two checkpoints
+    data_digest: str
+    start: keras.Model | None = None  # whose weights training starts from; None for those of `config`
+    origin: str = ""  # what tells one start from another
+    conventions: Conventions | None = None  # learnt apart; the trained network draws their `answer` alone
+
+    @property
+    def stream(self) -> list[int]:
+        """The random stream of its samples."""
+        return [self.seed, 0 if self.roi_diameters is None else 1]
+
+    def facts(self) -> dict[str, Any]:
+        """Whatever makes another run, as JSON types; not the device, so that a run may move to another one."""
+        own = asdict(self.config)
+        del own["beside"], own["network"]["beside"]  # others are trained by themselves
+        return {
+            **own,
+            "weights": self.weights,
+            "roi_diameters": self.roi_diameters,
+            "distribution": self.distribution.as_dict(),
+            "seed": self.stream,
+            "mixed_precision": self.mixed_precision,
+            "data": self.data_digest,
+            "from": self.origin,
+            "answers": self.conventions.shares if self.conventions else None,
+        }
+
+
+def train_network(task: Task, out: Path, console: Console, accelerator: Accelerator) -> TrainedNetwork:
     """Train, or go on with, one network.
 
     Args:
-        name: "locator" or "segmenter".
-        weights: share of the samples by source.
-        roi_diameters: None for the locator, which sees whole fields of view.
-        held_out: views for the log only; nothing is chosen by them.
-        mixed_precision: compute in bf16 where the accelerator does.
         out: folder for `<name>.checkpoint.npz` and `<name>.log.csv`.
-        start: a network of the same configuration whose weights training starts from; None for those of `config`.
-        origin: what tells one start from another.
-        conventions: what the network learns apart; the trained one draws their `answer` alone.
     Raises:
         InvalidCheckpoint: `out` holds the state of another run.
         InvalidConfiguration: the accelerator's devices cannot share a batch evenly.
         CannotWrite: `out` cannot take a checkpoint; told before the first step where it is so from the start.
     """
+    name, config, distribution, conventions = task.name, task.config, task.distribution, task.conventions
     accelerator.check_batch(config.batch_size)
-    keras.utils.set_random_seed(seed)
-    stream = [seed, 0 if roi_diameters is None else 1]
-    facts = _facts(
-        config, weights, roi_diameters, distribution, stream, mixed_precision, data_digest, origin, conventions
-    )
+    keras.utils.set_random_seed(task.seed)
+    facts = task.facts()
     apart = len(conventions.names) if conventions else 0
     saved, log = out / f"{name}.checkpoint.npz", out / f"{name}.log.csv"
     with accelerator.scope():
-        model = compiled_network(name, config, accelerator, mixed_precision, apart)
-        if start is not None:
-            unfold(start, model)
+        model = compiled_network(name, config, accelerator, task.mixed_precision, apart)
+        if task.start is not None:
+            unfold(task.start, model)
         elif config.encoder_weights == "imagenet":
             start_from_imagenet(model)
         first, seconds = checkpoint.load(saved, model, facts) if saved.exists() else (0, 0.0)
     if not first:
         checkpoint.save(saved, model, 0, 0.0, facts)  # a disk that is too small is noticed now
     _shorten(log, first)
-    stream_of_batches = batches(views, config, weights, roi_diameters, distribution, stream, first, conventions)
-    watched = watched_samples(held_out, config, roi_diameters, distribution, conventions)
+    samples = functools.partial(batches, task.views, config, task.weights, task.roi_diameters, distribution)
+    watched = watched_samples(task.held_out, config, task.roi_diameters, distribution, conventions)
     text = TextColumn("{task.fields[note]}")
     columns = (
         TextColumn(f"{name:9}"),
@@ -107,14 +121,14 @@ def train_network(
         text,
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=config.steps, completed=first, note="")
+        bar = progress.add_task(name, total=config.steps, completed=first, note="")
         started, counted = time.perf_counter(), first
-        for step, (inputs, targets) in enumerate(stream_of_batches, first + 1):
+        for step, (inputs, targets) in enumerate(samples(task.stream, first, conventions), first + 1):
             values = accelerator.step(model, inputs, targets)
             if step % 10 == 0:
                 rate = (step - counted) * config.batch_size / (time.perf_counter() - started)
-                progress.update(task, completed=step, note=_note(values, rate))
-            if step % steps_per_epoch == 0 or step == config.steps:
+                progress.update(bar, completed=step, note=_note(values, rate))
+            if step % task.steps_per_epoch == 0 or step == config.steps:
                 lap = time.perf_counter() - started
                 seconds += lap
                 rate = (step - counted) * config.batch_size / lap
@@ -131,11 +145,11 @@ def train_network(
                 started, counted = time.perf_counter(), step
     with accelerator.scope():
         averaged = _averaged_weights(model, config)
-    drawn = batches(views, config, weights, roi_diameters, distribution, [*stream, 1], 0, conventions)
-    network = settled(averaged, name, config, drawn, accelerator, apart)
+    again = samples([*task.stream, 1], 0, conventions)
+    network = settled(averaged, name, config, again, accelerator, apart)
     if conventions is None:
         return TrainedNetwork(network, seconds)
-    plain = _some(views, config, roi_diameters, distribution)
+    plain = _some(task.views, config, task.roi_diameters, distribution)
     return TrainedNetwork(
         folded(network, config.network, name, conventions.answer),
         seconds,
@@ -201,33 +215,6 @@ class _Precision:
 def _note(values: dict[str, Any], rate: float) -> str:
     dice = " ".join(f"{key} {float(value):.3f}" for key, value in values.items() if key != "loss")
     return f"loss {float(values['loss']):.3f} Dice {dice} {rate:.0f} images/s"
-
-
-def _facts(
-    config: NetworkConfig,
-    weights: dict[str, float],
-    roi_diameters: float | None,
-    distribution: Distribution,
-    stream: Sequence[int],
-    mixed_precision: bool,
-    data_digest: str,
-    origin: str,
-    conventions: Conventions | None,
-) -> dict[str, Any]:
-    """Whatever makes another run, as JSON types; not the device, so that a run may move to another one."""
-    own = asdict(config)
-    del own["beside"], own["network"]["beside"]  # others are trained by themselves
-    return {
-        **own,
-        "weights": weights,
-        "roi_diameters": roi_diameters,
-        "distribution": distribution.as_dict(),
-        "seed": list(stream),
-        "mixed_precision": mixed_precision,
-        "data": data_digest,
-        "from": origin,
-        "answers": conventions.shares if conventions else None,
-    }
 
 
 def _shorten(log: Path, step: int) -> None:
