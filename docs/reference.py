@@ -39,6 +39,13 @@ def service() -> FastAPI:
     return create_app(Settings())
 
 
+BESIDE = (
+    "U-Nets of another shape or training that are averaged with those of the table above: all keys of that table but "
+    "`sources`, `told` and `answer`, with `network` and `augmentation` of their own. `beside = false` drops what an "
+    "extended preset has there."
+)
+
+
 # --- settings and presets: a field's comment is its description
 
 
@@ -64,12 +71,16 @@ def presets() -> str:
         ("`[locator]` and `[segmenter]`", "", NetworkConfig),
         ("`[locator.network]` and `[segmenter.network]`", "The shape of a U-Net.", UNetConfig),
         ("`[locator.augmentation]` and `[segmenter.augmentation]`", "How strongly samples vary.", Augmentation),
+        ("`[locator.beside]` and `[segmenter.beside]`", BESIDE, None),
     )
     out = []
     for title, text, kind in parts:
+        if kind is None:
+            out += [f"## {title}", "", text, ""]
+            continue
         comments, hints, rows = comments_of(kind), typing.get_type_hints(kind), []
         for field in dataclasses.fields(kind):
-            if dataclasses.is_dataclass(hints[field.name]) or "SourceConfig" in str(hints[field.name]):
+            if dataclasses.is_dataclass(hints[field.name]) or "Config" in str(hints[field.name]):
                 continue  # a table of its own
             if field.name == "name" and kind is Preset:
                 continue  # the file's
