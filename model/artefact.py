@@ -49,8 +49,8 @@ class NetworkEntry:
     @property
     def holds_in_bf16(self) -> bool:
         """Whether the network draws the same in bf16; inverted bottlenecks do not, by 0.006 of cup Dice."""
-        config: dict[str, Any] | None = self.config
-        while config:
+        config: Any = self.config
+        while isinstance(config, dict):
             if config.get("encoder", "plain") != "plain":
                 return False
             config = config.get("beside")
