@@ -93,8 +93,8 @@ def train_run(
     models: dict[str, keras.Model] = {}
     apart: dict[str, list[TrainedNetwork]] = {}
     for name, config in zip(NETWORKS, (preset.locator, preset.segmenter), strict=True):
-        numbers = range(len(config.singles))
-        apart[name] = [_train(preset, name, number, material, out, console, accelerator, start) for number in numbers]
+        names = [each for each, (part, _) in networks_of(preset).items() if part == name]
+        apart[name] = [_train(each, preset, material, out, console, accelerator, start) for each in names]
         models[name] = build_unet(config.shape, name)
         models[name].set_weights([weight for member in apart[name] for weight in member.network.get_weights()])
     return Trained(
@@ -136,7 +136,7 @@ def train_only(
     if name not in found:
         raise InvalidConfiguration(f"{preset.name} has no network {name}; there is {', '.join(found)}")
     material = _gather(preset, data, out, console, cache)
-    _train(preset, *found[name], material, out, console, accelerator or choose(), start)
+    _train(name, preset, material, out, console, accelerator or choose(), start)
 
 
 def networks_of(preset: Preset) -> dict[str, tuple[str, int]]:
@@ -169,18 +169,17 @@ def _gather(preset: Preset, data: Path, out: Path, console: Console, cache: Cach
 
 
 def _train(
+    name: str,
     preset: Preset,
-    part: str,
-    number: int,
     material: Material,
     out: Path,
     console: Console,
     accelerator: Accelerator,
     start: Start | None,
 ) -> TrainedNetwork:
-    """One U-Net, counted from 0, of the locator or the segmenter."""
+    """One of `networks_of`."""
+    part, number = networks_of(preset)[name]
     config: NetworkConfig = getattr(preset, part)
-    (name,) = (name for name, which in networks_of(preset).items() if which == (part, number))
     views = material.views[part]
     task = Task(
         name,

@@ -64,3 +64,14 @@ def test_each_threshold_is_the_one_with_the_highest_dice_every_source_counting_a
     }
     chosen = best_thresholds(trials)
     assert (chosen.disc, chosen.cup) == (0.7, 0.5)  # 0.75 beats 0.7 for the disc; the cup of both small ones is 0.8
+
+
+@pytest.mark.parametrize(("gain", "chosen"), [(0.002, 0.5), (0.02, 0.7)])
+def test_thresholds_stay_at_a_half_unless_another_gains_more_than_seeds_differ_by(gain: float, chosen: float):
+    trials = {
+        0.4: [result(disc=0.7, cup=0.7)],
+        0.5: [result(disc=0.9, cup=0.8)],
+        0.7: [result(disc=0.9 + gain, cup=0.8 + gain)],
+    }
+    thresholds = best_thresholds(trials)
+    assert (thresholds.disc, thresholds.cup) == (chosen, chosen)
