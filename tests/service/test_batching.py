@@ -90,12 +90,18 @@ def test_a_busy_network_keeps_nobody_longer_than_agreed() -> None:
 
 def test_where_others_are_under_way_it_is_made_ready_for_several_calls_at_a_time() -> None:
     alone, many = Doubling(), Doubling(threading.Event())
-    crowd = [False]
-    engine = SharedEngine(alone, Rules(8, 2, 60.0), crowded=lambda: crowd[0], for_many=lambda: many)
+    crowd, may_be_made = [False], threading.Event()
+
+    def made() -> Doubling:
+        assert may_be_made.wait(20)
+        return many
+
+    engine = SharedEngine(alone, Rules(8, 2, 60.0), crowded=lambda: crowd[0], for_many=made)
     assert engine(images(1)).item() == 2
     assert engine._preparing is None  # nobody needed it so far
     crowd[0] = True
-    assert engine(images(2)).item() == 4
+    assert engine(images(2)).item() == 4  # nobody waits for it to be ready
+    may_be_made.set()
     engine._preparing.join(20)
     with cf.ThreadPoolExecutor(4) as pool:
         answers = [pool.submit(engine, images(number)) for number in range(2)]
