@@ -53,11 +53,13 @@ class Thresholds:
     cup_confidence: float  # below: cup_uncertain
     distance: float  # above: outside_training_distribution
     sharpness: float  # below: too_blurred; 1 is the training photographs' median
+    locator_confidence: float = 0.0  # below: disc_not_found; 0 in versions from before there was such a limit
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Thresholds":
         """KeyError, TypeError or ValueError when fields are missing or of another kind."""
-        return cls(**{name: float(values[name]) for name in cls.__dataclass_fields__})
+        known = {"locator_confidence": 0.0, **values}
+        return cls(**{name: float(known[name]) for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Segmentation:
 
     `drawn` is (H, W) uint8 of `Label`, all that the network drew, refused or not, and `drawn_ratios` its ratios, both
     for evaluation (as are the raw confidences, 0 where there is nothing); `label_mask` is what may be shown. Of both,
-    `patch` and `shown` hold the only part that is not background.
+    `patch` and `shown` hold the only part that is not background. `locator_confidence` is how decided the locator was
+    that there is one disc, in [0, 1].
     Regions, ratios and confidences are None where the photograph does not give them; `gradable` says whether the ratio
     may be read, `reasons` (of `REASONS`) why not. `distance_from_training` is 1 for a typical training photograph,
     `sharpness` likewise, None where no region was found. `timings_ms` holds locate, segment and
@@ -97,6 +100,7 @@ class Segmentation:
     raw_disc_confidence: float
     raw_cup_confidence: float
     cup_outside: float
+    locator_confidence: float
     distance_from_training: float
     sharpness: float | None
     timings_ms: dict[str, float]
@@ -132,6 +136,7 @@ class _Work:
     photograph: Decoded
     field: FieldOfView
     distance: float
+    confidence: float = 0.0  # the locator's
     roi: Frame | None = None
     sharpness: float | None = None
     probabilities: np.ndarray | None = None
@@ -248,9 +253,11 @@ class Segmenter:
         for work, frame, probabilities in zip(works, frames, self._locator(_stacked(inputs)), strict=True):
             peak = float(probabilities[..., 0].max())
             if work.field.found and peak >= FAINT_PEAK:
-                found = _circle(probabilities[..., 0], min(0.5, peak / 2))
+                component = masks.largest_component(probabilities[..., 0] >= min(0.5, peak / 2))
+                found = _circle(component)
                 if found is not None:
                     work.roi = self._region(frame, size, found)
+                    work.confidence = _confidence(probabilities[..., 0], component)
         return works
 
     def _outline(self, works: list[_Work], between: Callable[[], None] = lambda: None) -> None:
@@ -290,7 +297,7 @@ class Segmenter:
         assert work.roi is not None  # noqa: S101
         assert work.probabilities is not None  # noqa: S101
         size = self._segmenter_size
-        circle = _circle(work.probabilities[..., 0], self._thresholds.disc)
+        circle = _circle(masks.largest_component(work.probabilities[..., 0] >= self._thresholds.disc))
         if circle is None or circle[2] < SMALLEST_DISC:
             return None
         x, y, diameter = circle
@@ -314,11 +321,13 @@ class Segmenter:
             patch, cup_outside = masks.restore_patch(
                 work.probabilities, work.roi, work.photograph.shape, (limits.disc, limits.cup)
             )
-            disc_confidence = _confidence(work.probabilities[..., 0], limits.disc)
-            cup_confidence = _confidence(work.probabilities[..., 1], limits.cup)
+            disc, cup = work.probabilities[..., 0], work.probabilities[..., 1]
+            disc_confidence = _confidence(disc, disc >= limits.disc)
+            cup_confidence = _confidence(cup, cup >= limits.cup)
             patch = patch.trimmed()
         measured = biomarkers.measure(patch.values, patch.left, patch.top)
-        found = measured.disc is not None and disc_confidence >= limits.disc_confidence
+        located = work.confidence >= limits.locator_confidence
+        found = measured.disc is not None and located and disc_confidence >= limits.disc_confidence
         failures = {
             "disc_not_found": not found,
             "too_blurred": found and (work.sharpness or 0.0) < limits.sharpness,
@@ -346,6 +355,7 @@ class Segmenter:
             raw_disc_confidence=disc_confidence,
             raw_cup_confidence=cup_confidence,
             cup_outside=cup_outside,
+            locator_confidence=work.confidence,
             distance_from_training=work.distance,
             sharpness=work.sharpness,
             timings_ms={**shared, "measure": (time.perf_counter() - started) * 1000},
@@ -359,14 +369,12 @@ def _stacked(inputs: list[np.ndarray]) -> np.ndarray:
     return inputs[0][None] if len(inputs) == 1 else np.stack(inputs)
 
 
-def _circle(probabilities: np.ndarray, threshold: float) -> tuple[float, float, float] | None:
-    """Centre x, y and diameter of the largest component above a threshold, in pixels of the grid; None for none."""
-    component = masks.largest_component(probabilities >= threshold)
+def _circle(component: np.ndarray) -> tuple[float, float, float] | None:
+    """Centre x, y and diameter of a (S, S) bool mask, in pixels of the grid; None for an empty one."""
     x, y, area = masks.centre_of(component)
     return (x, y, 2 * float(np.sqrt(area / np.pi))) if area else None
 
 
-def _confidence(probabilities: np.ndarray, threshold: float) -> float:
-    """How decided the network is: soft Dice between its probabilities and their own thresholded mask, in [0, 1]."""
-    drawn = probabilities >= threshold
+def _confidence(probabilities: np.ndarray, drawn: np.ndarray) -> float:
+    """How decided the network is: soft Dice between its probabilities and what is drawn by them, in [0, 1]."""
     return float(2 * probabilities[drawn].sum() / max(1.0, probabilities.sum() + drawn.sum()))

@@ -113,8 +113,20 @@ def write_card(manifest: Manifest) -> str:
         *_origin(training.get("from", {})),
         f"`{training['command']}`, preset `{training['preset']['name']}`, seed {training['preset']['seed']}, "
         f"{minutes:.0f} minutes of training on {training['device']}.",
+        *_recalibrated(training.get("recalibrated", {})),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _recalibrated(made_of: dict[str, str]) -> list[str]:
+    """That the networks had been another version before."""
+    if not made_of:
+        return []
+    return [
+        "",
+        f"The networks are those of version {made_of['version']} (sha256 `{made_of['sha256']}`). Interval, limits of "
+        f"what is gradable and figures were set anew: `{made_of['command']}`.",
+    ]
 
 
 def _learnt_encoders(preset: dict[str, Any]) -> list[str]:

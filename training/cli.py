@@ -166,6 +166,40 @@ def publish(
 
 
 @app.command()
+def recalibrate(
+    version: Annotated[str, typer.Argument(help="A version or alias, whose networks stay as they are.")],
+    registry: Annotated[str, typer.Option(help="Where it lies, and where the new one goes.")],
+    data: Data = DATA,
+    alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
+    left_out: Annotated[
+        list[Path] | None,
+        typer.Option(help="photographs.csv of a run by the same recipe that left a source out; repeat the option."),
+    ] = None,
+) -> None:
+    """Set a version's limits, interval and figures anew, from its held-out photographs and from left-out runs.
+
+    Nothing is trained: with more evidence, or another rule for the limits, the same networks become another version.
+    """
+    from training.evaluate import read_csv
+    from training.publish import Facts, metrics_table
+    from training.recalibrate import recalibrate as run_recalibration
+
+    target = open_registry(registry)
+    evidence = [result for path in left_out or () for result in read_csv(path)]
+    now = datetime.now(UTC).replace(microsecond=0)
+    facts = Facts(
+        version=target.next_version(now.year, now.month),
+        created=now.isoformat(),
+        code_version=installed_version("cupdisc"),
+        command=shlex.join(["cupdisc-train", *sys.argv[1:]]),
+        device="",
+    )
+    published = run_recalibration(target.open(version), facts, data, target, console, alias, evidence)
+    console.print(metrics_table(published.manifest.metrics))
+    console.print(f"published: {published.manifest.version} in {target}")
+
+
+@app.command()
 def evaluate(
     version: Annotated[str, typer.Argument(help="A version or alias.")] = "production",
     registry: Annotated[str, typer.Option(help="`bundled`, a folder, or what else `cupdisc serve` takes.")] = "bundled",

@@ -49,6 +49,7 @@ class Result:
     disc_hausdorff95: float | None = None  # pixels; None where nothing was drawn
     cup_hausdorff95: float | None = None
     disc_diameter: float | None = None  # pixels, of the circle of the annotated disc's area
+    locator_confidence: float | None = None
     # (2, BINS, 3) `metrics.reliability` of disc and cup, the cup's all 0 where not annotated; not in the table
     pixels: np.ndarray | None = field(default=None, compare=False, repr=False)
 
@@ -112,6 +113,7 @@ def evaluate_photograph(segmenter: Segmenter, example: Example) -> Result:
         disc_hausdorff95=hausdorff_95(disc, true_disc),
         cup_hausdorff95=hausdorff_95(cup, true_cup) if example.cup_annotated else None,
         disc_diameter=2 * float(np.sqrt(np.count_nonzero(true_disc) / np.pi)),
+        locator_confidence=answer.locator_confidence,
         pixels=_pixels(answer, shares, example.cup_annotated),
     )
 

@@ -1,7 +1,6 @@
 """A trained run → a version: exported, evaluated on held-out photographs, calibrated, compared, described."""
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +16,10 @@ from model.artefact import Artefact, Manifest, NetworkEntry
 from model.segmenter import Segmenter, Thresholds
 from model.unet import UNetConfig
 from training import calibrate
-from training.card import write_card
-from training.compare import MARGIN, UnjudgedVersion, WorseVersion, compare, not_compared, worse
+from training.compare import MARGIN, UnjudgedVersion, WorseVersion, not_compared, worse
 from training.config import convention_of
-from training.evaluate import Result, evaluate, overlaps, write_csv
-from training.report import write_report
+from training.evaluate import Result, overlaps
+from training.finish import Evidence, evaluated, finish
 from training.run import Trained, in_convention
 from training.summary import summarise
 from training.whole_file import CannotWrite, writing
@@ -109,46 +107,10 @@ def _stage(
         },
         files={},
     )
-    # held-out parts of sources that were trained on calibrate; a source that was left out is only reported
-    seen = [e for split in trained.splits.values() if not split.left_out for e in split.held_out]
-    unseen = [e for split in trained.splits.values() if split.left_out for e in split.held_out]
     chosen = _choose_thresholds(trained, manifest, folder, console)
     manifest = dataclasses.replace(manifest, thresholds=dataclasses.asdict(chosen))
-    results = _evaluate(artefact.write(folder, manifest), seen, console)
-    if results:
-        manifest = dataclasses.replace(
-            manifest,
-            thresholds=dataclasses.asdict(calibrate.limits(results, chosen, left_out)),
-            calibration=calibrate.interval(results, left_out),
-        )
-    final = artefact.write(folder, manifest)
-    results = _evaluate(final, seen, console)
-    not_seen = _evaluate(final, unseen, console)
-    metrics = [
-        *summarise(results, "held out"),
-        *_in_own_conventions(trained, manifest, console),
-        *summarise(not_seen, "left out"),
-        *summarise(left_out, "left out of another run"),
-    ]
-    if production is not None:
-        manifest.training["comparison"] = {
-            "with": production.manifest.version,
-            "rows": compare([*results, *not_seen], _evaluate(production, [*seen, *unseen], console)),
-            "not_compared": not_compared(_judging(trained), production.manifest.metrics),
-        }
-    manifest = dataclasses.replace(manifest, metrics=metrics)
-    report = folder / "report"
-    report.mkdir(exist_ok=True)
-    write_csv([*results, *not_seen], report / "photographs.csv")
-    if left_out:
-        write_csv(left_out, report / "left_out_of_another_run.csv")
-    (report / "metrics.json").write_text(json.dumps(manifest.metrics, indent=1) + "\n", encoding="utf-8")
-    # no photograph in it: a version travels farther than the photographs' terms allow
-    write_report(
-        report / "report.html", f"{NAME} {facts.version}", [*results, *not_seen], metrics, manifest.calibration
-    )
-    (folder / "card.md").write_text(write_card(manifest), encoding="utf-8")
-    return artefact.write(folder, manifest), [*results, *not_seen]
+    evidence = Evidence(trained.splits, left_out, production)
+    return finish(manifest, evidence, folder, console, lambda whole: _in_own_conventions(trained, whole, console))
 
 
 def _in_own_conventions(trained: Trained, manifest: Manifest, console: Console) -> list[dict[str, Any]]:
@@ -165,7 +127,7 @@ def _in_own_conventions(trained: Trained, manifest: Manifest, console: Console) 
         with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
             folder = Path(parent)
             _export(in_convention(trained, name), folder)
-            results = _evaluate(artefact.write(folder, manifest), examples, console)
+            results = evaluated(artefact.write(folder, manifest), examples, console)
         rows += summarise(results, "held out, drawn by its own convention")
     return rows
 
@@ -313,13 +275,6 @@ def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, conso
     trials = {each: dataclasses.replace(calibrate.OPEN, disc=each, cup=each) for each in TRIAL_THRESHOLDS}
     segmenters = {each: version.with_thresholds(thresholds) for each, thresholds in trials.items()}
     return calibrate.best_thresholds(overlaps(segmenters, examples))
-
-
-def _evaluate(version: Artefact, examples: list[Any], console: Console) -> list[Result]:
-    if not examples:
-        return []
-    console.print(f"evaluating {len(examples)} photographs")
-    return evaluate(Segmenter(version), examples)
 
 
 def _with_interval(row: dict[str, Any], name: str) -> str:
