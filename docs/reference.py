@@ -61,7 +61,7 @@ def settings() -> str:
 
 def presets() -> str:
     """Every key of a training preset."""
-    from model.unet import UNetConfig
+    from model.unet_config import UNetConfig
     from training.augment import Augmentation
     from training.config import NetworkConfig, Preset, SourceConfig
 

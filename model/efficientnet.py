@@ -32,7 +32,6 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
-DEEPEST = sum(stage.stride == 2 for stage in STAGES)  # halvings after the stem's own
 
 
 def stages_of(depth: int) -> tuple[Stage, ...]:
@@ -53,7 +52,7 @@ def encode(image: Any, depth: int, momentum: float) -> list[Any]:
 
     Args:
         image: (batch, S, S, 3); S a multiple of 2 ** (depth + 1).
-        depth: 0 to DEEPEST.
+        depth: 0 to `DEEPEST_EFFICIENTNET`.
         momentum: of batch normalisation.
     """
 

@@ -30,7 +30,8 @@ def tiny_version(tmp_path_factory: pytest.TempPathFactory) -> Artefact:
     """Version 2026.1.1 of untrained networks that see 32 × 32 pixels. Not to be changed: publish or copy it."""
     import keras
 
-    from model.unet import UNetConfig, build_unet
+    from model.unet import build_unet
+    from model.unet_config import UNetConfig
 
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("tiny") / "2026.1.1"

@@ -8,8 +8,9 @@ from model.artefact import Artefact
 from model.local_registry import LocalRegistry
 from tests.drawn import write_folder
 from training.config import Preset
+from training.finish import Facts
 from training.preset_files import read_preset
-from training.publish import Facts, publish_run
+from training.publish import publish_run
 from training.run import Trained, train_run
 from training.saved_run import save_run
 

@@ -142,7 +142,8 @@ def publish(
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained it: only TensorFlow writes what every engine reads
     from training.evaluate import read_csv
-    from training.publish import Facts, publish_run
+    from training.finish import Facts
+    from training.publish import publish_run
     from training.run import in_convention, only_member
     from training.saved_run import load_run
 
@@ -181,7 +182,8 @@ def recalibrate(
     Nothing is trained: with more evidence, or another rule for the limits, the same networks become another version.
     """
     from training.evaluate import read_csv
-    from training.publish import Facts, metrics_table
+    from training.figures import metrics_table
+    from training.finish import Facts
     from training.recalibrate import recalibrate as run_recalibration
 
     target = open_registry(registry)
@@ -229,16 +231,19 @@ def evaluate(
     """
     from model.segmenter import Segmenter
     from training import judging
-    from training.accelerator import choose
-    from training.device_engine import segmenter_on
     from training.evaluate import evaluate as run_evaluation
+    from training.figures import metrics_table
     from training.preset_files import read_preset
-    from training.publish import metrics_table
     from training.report import write_evaluation
     from training.split import read_splits
     from training.summary import summarise
 
-    accelerator = None if device == "cpu" else choose(device)
+    accelerator = None
+    if device != "cpu":  # what it needs takes seconds to import
+        from training.accelerator import choose
+        from training.device_engine import segmenter_on
+
+        accelerator = choose(device)
     artefact = open_registry(registry).open(version)
     chosen = read_preset(preset) if preset else judging.preset_of(artefact.manifest)
     names = [name for names in sources or () for name in names.split(",")]
@@ -291,8 +296,8 @@ def cross(
     from training.accelerator import choose
     from training.cache import Cache
     from training.cross_report import budget, write_matrix
+    from training.finish import Facts
     from training.preset_files import read_preset
-    from training.publish import Facts
     from training.saved_run import run_facts
 
     chosen = read_preset(preset)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from model.errors import InvalidConfiguration
-from model.unet import UNetConfig
+from model.unet_config import UNetConfig
 from training.augment import Augmentation
-from training.losses import LOSSES
+from training.loss_names import LOSS_NAMES
 from training.sources.layouts import LAYOUTS, wrong_choices
 from training.tables import build
 
@@ -59,7 +59,7 @@ class NetworkConfig:
     network: UNetConfig
     steps: int = 10_000
     batch_size: int = 16
-    loss: str = "dice_and_cross_entropy"  # a name in training.losses.LOSSES
+    loss: str = "dice_and_cross_entropy"  # of training.loss_names
     learning_rate: float = 2e-3  # the highest, after the warm-up; falls to 0 along a cosine
     warm_up: int = 300  # steps
     weight_decay: float = 1e-4
@@ -79,7 +79,7 @@ class NetworkConfig:
             for name, good, text in (
                 ("steps", self.steps >= 1, "at least 1"),
                 ("batch_size", self.batch_size >= 1, "at least 1"),
-                ("loss", self.loss in LOSSES, f"one of {', '.join(LOSSES)}"),
+                ("loss", self.loss in LOSS_NAMES, f"one of {', '.join(LOSS_NAMES)}"),
                 ("learning_rate", self.learning_rate > 0, "positive"),
                 ("warm_up", self.warm_up >= 0, "at least 0"),
                 ("weight_decay", self.weight_decay >= 0, "at least 0"),

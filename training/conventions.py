@@ -13,7 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training.config import NetworkConfig, Preset, convention_of
 
 MEASURED_AT_ONCE = 32  # photographs

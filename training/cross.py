@@ -26,8 +26,9 @@ from training.cache import Cache
 from training.calibrate import coverage_on_new_sources
 from training.config import Preset, leave_out_sources, preset_from_dict
 from training.evaluate import Result, read_csv, write_csv
+from training.finish import Facts
 from training.metrics import bootstrap_interval
-from training.publish import Facts, stage_version
+from training.publish import stage_version
 from training.run import train_run
 from training.saved_run import save_run
 from training.sources.example import digest

@@ -7,7 +7,7 @@ import numpy as np
 from model.artefact import Artefact
 from model.engines import Engine
 from model.segmenter import Segmenter
-from model.unet import UNetConfig
+from model.unet_config import UNetConfig
 from training.accelerator import Accelerator
 from training.restore import restore_network
 

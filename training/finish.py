@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -23,12 +23,33 @@ from training.summary import summarise
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What publishing is told and cannot find out by itself."""
+
+    version: str
+    created: str  # ISO 8601, UTC
+    code_version: str
+    command: str  # that trained the version
+    device: str
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What a version's limits, interval and figures come from."""
 
     splits: Mapping[str, Split]  # the photographs of its preset's sources
     left_out: Sequence[Result] = ()  # of runs by the same recipe that never saw these sources
     production: Artefact | None = None  # to compare with, on the same photographs
+
+
+class Registry(Protocol):
+    """What publishing asks of a registry: a folder or Cloud Storage, as `model.registry` opens them."""
+
+    def aliases(self) -> dict[str, str]: ...
+    def next_version(self, year: int, month: int) -> str: ...
+    def open(self, name: str) -> Artefact: ...
+    def publish(self, staged: Path, alias: str | None = None) -> Artefact: ...
+    def set_alias(self, alias: str, version: str, expected: str | None) -> None: ...
 
 
 def finish(

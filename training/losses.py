@@ -10,6 +10,8 @@ from typing import Any
 
 from keras import ops
 
+from training.loss_names import LOSS_NAMES
+
 SMOOTH = 1.0  # pixels; keeps Dice defined where a target is empty
 FOCUS = 2.0  # focal loss: how little pixels count that are right already
 FALSE_POSITIVES, FALSE_NEGATIVES = 0.3, 0.7  # Tversky loss: weights, together 1; half and half would be Dice
@@ -68,9 +70,7 @@ def boundary(target: Any, prediction: Any) -> Any:
     return dice_and_cross_entropy(target, prediction) + _over_known(1.0 - f1, known)
 
 
-LOSSES: dict[str, Callable[[Any, Any], Any]] = {
-    function.__name__: function for function in (dice_and_cross_entropy, log_dice, focal, tversky, boundary)
-}
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {name: globals()[name] for name in LOSS_NAMES}
 
 
 def dice_of_channel(channel: int, name: str) -> Any:

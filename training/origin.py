@@ -6,7 +6,7 @@ from pathlib import Path
 
 from model.errors import InvalidConfiguration
 from model.registry import open_registry
-from model.unet import UNetConfig
+from model.unet_config import UNetConfig
 from training.config import NetworkConfig, Preset, preset_from_dict
 from training.restore import restore_network
 from training.run import NETWORKS, Start, weights_of

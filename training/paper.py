@@ -17,7 +17,8 @@ import numpy as np
 from rich.console import Console
 
 from model.errors import InvalidConfiguration
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training import checkpoint
 from training.accelerator import Accelerator
 from training.batches import Batch, made_ahead

@@ -3,23 +3,22 @@
 import dataclasses
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 from rich.console import Console
-from rich.table import Table
 
 from model import artefact, engines
 from model.artefact import Artefact, Manifest, NetworkEntry
 from model.segmenter import Segmenter, Thresholds
-from model.unet import UNetConfig
+from model.unet_config import UNetConfig
 from training import calibrate
 from training.compare import MARGIN, UnjudgedVersion, WorseVersion, not_compared, worse
 from training.config import convention_of
 from training.evaluate import Result, overlaps
-from training.finish import Evidence, evaluated, finish
+from training.figures import comparison_table, metrics_table
+from training.finish import Evidence, Facts, Registry, evaluated, finish
 from training.run import Trained, in_convention
 from training.summary import summarise
 from training.whole_file import CannotWrite, writing
@@ -29,27 +28,6 @@ PRODUCTION = "production"  # the alias whose version a new one is compared with
 REFINEMENTS = 1
 TRIAL_PHOTOGRAPHS = 60  # of each source
 TRIAL_THRESHOLDS = (0.4, 0.5, 0.6, 0.7, 0.8)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What publishing is told and cannot find out by itself."""
-
-    version: str
-    created: str  # ISO 8601, UTC
-    code_version: str
-    command: str  # that trained the version
-    device: str
-
-
-class Registry(Protocol):
-    """What publishing asks of a registry: a folder or Cloud Storage, as `model.registry` opens them."""
-
-    def aliases(self) -> dict[str, str]: ...
-    def next_version(self, year: int, month: int) -> str: ...
-    def open(self, name: str) -> Artefact: ...
-    def publish(self, staged: Path, alias: str | None = None) -> Artefact: ...
-    def set_alias(self, alias: str, version: str, expected: str | None) -> None: ...
 
 
 def stage_version(
@@ -204,49 +182,6 @@ def _check_judged(trained: Trained, production: Manifest) -> None:
     )
 
 
-def comparison_table(rows: Sequence[dict[str, Any]], version: str) -> Table:
-    """The rows of `compare`, for people."""
-    table = Table(title=f"against {version} on the same photographs; a positive gain is better")
-    for column in ("source", "figure", "n", version, "new", "gain"):
-        table.add_column(column)
-    for row in rows:
-        low, high = row["gain_95"]
-        gain = f"{row['gain']:+.3f} ({low:+.3f} to {high:+.3f})"
-        figures = (f"{row['old']:.3f}", f"{row['new']:.3f}", gain)
-        table.add_row(row["source"], row["figure"], str(row["photographs"]), *figures)
-    return table
-
-
-def metrics_table(metrics: list[dict[str, Any]]) -> Table:
-    """The figures per source, for people."""
-    table = Table(title="per source, all photographs counted, refused ones included")
-    for column in (
-        "source",
-        "",
-        "n",
-        "disc Dice",
-        "cup Dice",
-        "vCDR mean abs. error",
-        "bias",
-        "missed",
-        "not gradable",
-    ):
-        table.add_column(column)
-    for row in metrics:
-        table.add_row(
-            row["source"],
-            row["how"],
-            str(row["photographs"]),
-            _with_interval(row, "disc_dice"),
-            _with_interval(row, "cup_dice"),
-            _with_interval(row, "vertical_mae"),
-            f"{row['vertical_bias']:+.3f}" if "vertical_bias" in row else "",
-            str(row["discs_missed"]),
-            str(row["not_gradable"]),
-        )
-    return table
-
-
 def _export(trained: Trained, folder: Path) -> None:
     """Both SavedModels. A full disk is CannotWrite here too, though TensorFlow has errors of its own for it."""
     errors = engines.import_tensorflow().errors
@@ -275,13 +210,6 @@ def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, conso
     trials = {each: dataclasses.replace(calibrate.OPEN, disc=each, cup=each) for each in TRIAL_THRESHOLDS}
     segmenters = {each: version.with_thresholds(thresholds) for each, thresholds in trials.items()}
     return calibrate.best_thresholds(overlaps(segmenters, examples))
-
-
-def _with_interval(row: dict[str, Any], name: str) -> str:
-    if name not in row:
-        return ""
-    low, high = row[f"{name}_95"]
-    return f"{row[name]:.3f} ({low:.3f}–{high:.3f})"
 
 
 def _entry(network: keras.Model, config: UNetConfig) -> NetworkEntry:

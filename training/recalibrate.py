@@ -12,9 +12,8 @@ from model.artefact import Artefact
 from model.errors import InvalidConfiguration
 from training import calibrate
 from training.evaluate import Result
-from training.finish import Evidence, finish
+from training.finish import Evidence, Facts, Registry, finish
 from training.judging import preset_of
-from training.publish import Facts, Registry
 from training.sources.example import digest
 from training.split import read_splits
 from training.whole_file import writing

@@ -8,7 +8,8 @@ import numpy as np
 
 from model import engines
 from model.errors import CorruptVersion
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 
 TOLERANCE = 1e-4  # of probabilities, between the SavedModel and the restored network
 _NUMBERED = re.compile(r"(?P<layer>.+?)(?:_(?P<number>\d+))?/(?P<weight>[^/:]+)(?::\d+)?")

@@ -13,7 +13,8 @@ from model import normalisation
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from model.retina import Frame
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training.accelerator import Accelerator, choose
 from training.cache import Cache
 from training.config import NetworkConfig, Preset

@@ -210,7 +210,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A network in which every kind of weight matters, and its SavedModel."""
     import keras
 
-    from model.unet import UNetConfig, build_unet
+    from model.unet import build_unet
+    from model.unet_config import UNetConfig
 
     keras.utils.set_random_seed(1)
     network = build_unet(UNetConfig(input_size=16, depth=2, start_channels=8, dropout=0.5, residual=True))

@@ -5,7 +5,8 @@ import pytest
 
 from model import efficientnet
 from model.errors import InvalidConfiguration
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import DEEPEST_EFFICIENTNET, UNetConfig
 
 SHAPE = {"input_size": 64, "stem_stride": 2, "depth": 3, "start_channels": 4, "encoder": "efficientnet_lite0"}
 
@@ -21,7 +22,7 @@ def test_each_level_has_half_the_resolution_and_the_papers_width(depth, widths):
 
 def test_the_whole_encoder_has_the_published_number_of_weights():
     image = keras.Input((64, 64, 3))
-    encoder = keras.Model(image, efficientnet.encode(image, efficientnet.DEEPEST, 0.9)[-1])
+    encoder = keras.Model(image, efficientnet.encode(image, DEEPEST_EFFICIENTNET, 0.9)[-1])
     # 4,652,008 of the published network, less its head: 320 × 1280 + 2 × 1280 and 1280 × 1000 + 1000
     assert sum(weight.shape.num_elements() for weight in encoder.trainable_weights) == 4_652_008 - 412_160 - 1_281_000
 

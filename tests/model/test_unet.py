@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from model.errors import InvalidConfiguration
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training.accelerator import Accelerator, choose
 from training.config import NetworkConfig
 from training.losses import LOSSES

@@ -132,7 +132,8 @@ def test_a_batch_that_cannot_be_split_evenly_is_refused():
 def test_predictions_do_not_depend_on_how_many_are_made_at_once():
     import keras
 
-    from model.unet import UNetConfig, build_unet
+    from model.unet import build_unet
+    from model.unet_config import UNetConfig
 
     keras.utils.set_random_seed(2)
     network = build_unet(UNetConfig(input_size=32, depth=1, start_channels=4))

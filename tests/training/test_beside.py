@@ -11,14 +11,16 @@ from rich.console import Console
 from model import artefact
 from model.artefact import NetworkEntry
 from model.errors import InvalidConfiguration
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from tests.drawn import write_folder
 from training.card import write_card
 from training.config import Preset, preset_from_dict
 from training.cross_report import budget
+from training.finish import Facts
 from training.origin import continue_preset
 from training.preset_files import read_preset
-from training.publish import Facts, stage_version
+from training.publish import stage_version
 from training.restore import restore_network
 from training.run import Trained, in_convention, networks_of, only_member, train_only, train_run
 from training.saved_run import load_run, save_run

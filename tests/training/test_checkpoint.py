@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from tests.training.full_disk import room_for
 from training import checkpoint
 from training.checkpoint import InvalidCheckpoint

@@ -8,7 +8,8 @@ import pytest
 from keras import ops
 
 from model.errors import InvalidConfiguration
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training.config import NetworkConfig, Preset, SourceConfig, preset_from_dict
 from training.conventions import Conventions, conventions_of, folded, measure_conventions, shifted, shifts_of, unfold
 

@@ -7,7 +7,8 @@ import pytest
 
 from model.efficientnet import level_of
 from model.errors import InvalidConfiguration
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training.accelerator import choose
 from training.config import NetworkConfig
 from training.encoder import freeze

@@ -40,9 +40,7 @@ def test_a_table_from_before_there_were_distances_is_read(tmp_path: Path):
         table.writerows(rows)
     results, whole = read_csv(tmp_path / "older.csv"), read_csv(LEFT_OUT)
     assert len(results) == 50
-    assert results == [
-        replace(each, glaucoma=None, disc_hausdorff95=None, cup_hausdorff95=None) for each in whole
-    ]
+    assert results == [replace(each, glaucoma=None, disc_hausdorff95=None, cup_hausdorff95=None) for each in whole]
     assert whole[0].disc_hausdorff95 is not None
 
 

@@ -14,7 +14,8 @@ from model.artefact import Artefact, NetworkEntry
 from model.errors import CorruptVersion, InvalidConfiguration
 from model.local_registry import LocalRegistry
 from model.segmenter import Segmenter
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from tests.drawn import draw_fundus, write_folder
 from tests.trained import small_preset
 from tests.training.tiny import write_tiny

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training import pretrained
 
 SHAPE = UNetConfig(input_size=64, stem_stride=2, depth=4, start_channels=4, encoder="efficientnet_lite0")

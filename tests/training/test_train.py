@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from model.unet import UNetConfig, build_unet
+from model.unet import build_unet
+from model.unet_config import UNetConfig
 from training.accelerator import choose
 from training.config import NetworkConfig
 from training.settling import settled
