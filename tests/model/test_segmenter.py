@@ -144,6 +144,26 @@ def test_an_eye_beyond_a_limit_keeps_its_disc_and_loses_its_ratio(drawn_version,
         assert answer.drawn_ratios is not None
 
 
+def test_where_the_locator_is_not_sure_there_is_no_disc(drawn_version, tmp_path):
+    photograph, _ = draw_fundus(np.random.default_rng(3))
+    limits = {**drawn_version.manifest.thresholds, "locator_confidence": 1.0}
+    (answer,) = Segmenter(changed(drawn_version, tmp_path / "v", thresholds=limits)).segment([photograph])
+    assert answer.reasons[0] == "disc_not_found"
+    assert 0.5 < answer.locator_confidence < 1
+    assert answer.disc is None
+    assert not answer.label_mask.any()
+    assert answer.drawn.any()
+
+
+def test_a_version_from_before_the_locator_had_a_limit_answers_as_it_did(drawn_version, segmenter, tmp_path):
+    photograph, _ = draw_fundus(np.random.default_rng(3))
+    limits = {name: value for name, value in drawn_version.manifest.thresholds.items() if name != "locator_confidence"}
+    older = Segmenter(changed(drawn_version, tmp_path / "v", thresholds=limits), precision="f32")
+    (before,), (now,) = older.segment([photograph]), segmenter.segment([photograph])
+    assert (before.drawn == now.drawn).all()
+    assert before.gradable
+
+
 def test_a_version_without_calibration_gives_no_interval(drawn_version, tmp_path):
     version = changed(drawn_version, tmp_path / "v", calibration={})
     (answer,) = Segmenter(version).segment([draw_fundus(np.random.default_rng(3))[0]])

@@ -48,13 +48,22 @@ def test_a_new_source_widens_the_limits_to_what_its_good_photographs_need():
     known = [result("a", distance=1.0, cup_confidence=0.95) for _ in range(50)]
     new = [result("b", distance=4.0, cup_confidence=0.7) for _ in range(50)]
     alone, both = limits(known, OPEN), limits(known, OPEN, new)
-    assert (alone.distance, both.distance) == (1.5, 4.0)
+    assert (alone.distance, both.distance) == (3.0, 4.0)
     assert (alone.cup_confidence, both.cup_confidence) == (0.935, 0.7)  # 1 - 1.3 × 0.05; as the new source stands
 
 
 def test_a_new_source_that_is_easy_does_not_narrow_the_limits():
     known, easy = [result("a", distance=2.0) for _ in range(50)], [result("b", distance=0.5) for _ in range(50)]
     assert limits(known, OPEN, easy) == limits(known, OPEN)
+
+
+def test_the_locator_has_to_be_as_sure_as_with_nearly_all_photographs_that_a_table_tells_of():
+    known = [result("a", locator_confidence=0.95) for _ in range(50)]
+    new = [result("b", locator_confidence=0.8) for _ in range(50)]
+    older = [result("c", locator_confidence=None) for _ in range(50)]
+    assert limits(known, OPEN, older).locator_confidence == 0.92  # 1 - 1.6 × 0.05
+    assert limits(known, OPEN, [*new, *older]).locator_confidence == 0.76  # 1 - 1.2 × 0.2
+    assert limits(older, OPEN).locator_confidence == 0
 
 
 def test_each_threshold_is_the_one_with_the_highest_dice_every_source_counting_alike():
