@@ -14,6 +14,7 @@ from model import resampling
 
 SEARCH_SIDE = 256  # pixels; the field of view is found on a photograph reduced to this
 BLACK = 12  # a pixel whose brightest channel is below this may be surround; sensor and JPEG noise stay under it
+DIM = range(8, 60)  # grey levels of the brightest pixel of a photograph whose surround is darker too; below is no light
 WHITE = 243  # a pixel whose darkest channel is above this may be surround
 BAND = 256  # rows interpolated at once
 MARGIN = 2  # pixels around a part that cubic interpolation looks at
@@ -204,7 +205,9 @@ def field_of_view(photograph: np.ndarray) -> FieldOfView:
     small = cv2.resize(halved(photograph, SEARCH_SIDE)[0], size, interpolation=cv2.INTER_LINEAR)
     red, green, blue = cv2.split(small)
     brightest, darkest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
-    surround = _touching_the_edge((brightest < BLACK) | (darkest > WHITE))
+    lightest = int(brightest.max())
+    black = BLACK * lightest / DIM.stop if lightest in DIM else BLACK
+    surround = _touching_the_edge((brightest < black) | (darkest > WHITE))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
     # border 0: what lies beyond the picture must not eat a field of view that fills it
     lit = cv2.copyMakeBorder(1 - surround, 3, 3, 3, 3, cv2.BORDER_REPLICATE)

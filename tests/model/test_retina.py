@@ -101,7 +101,17 @@ def test_a_dark_spot_inside_belongs_to_the_field_of_view():
     assert field.cut(Frame(180, 180, 40), 20).all()
 
 
-@pytest.mark.parametrize("grey", [0, 255])
+@pytest.mark.parametrize("light", [0.3, 0.15, 0.07])
+def test_in_dim_light_the_field_of_view_is_the_same(light):
+    photograph = lit_circle(400, 500, 250, 200, 180, 0)
+    cv2.circle(photograph, (300, 180), 30, (250, 240, 200), cv2.FILLED)  # a disc
+    dim = (photograph * light).astype(np.uint8)
+    bright_frame, dim_frame = field_of_view(photograph).frame(), field_of_view(dim).frame()
+    assert abs(dim_frame.side - bright_frame.side) <= 6
+    assert abs(dim_frame.left - bright_frame.left) <= 6
+
+
+@pytest.mark.parametrize("grey", [0, 5, 255])
 def test_a_blank_picture_has_no_field_of_view(grey):
     assert not field_of_view(np.full((200, 300, 3), grey, np.uint8)).found
 
