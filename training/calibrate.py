@@ -57,8 +57,7 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
     Args:
         held_out: of sources that the version was trained on: where the worst fiftieth of each stands, with a margin for
             sources that are not among these.
-        left_out: of runs by the same recipe that never saw these sources: where their worst stand, without a margin but
-            for the locator's confidence.
+        left_out: of runs by the same recipe that never saw these sources: where their worst stand, without a margin.
     """
 
     def worst(results: Sequence[Result], name: str, share: float) -> list[float]:
@@ -68,9 +67,9 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
                 by_source.setdefault(result.source, []).append(value)
         return [float(np.quantile(values, share)) for _, values in sorted(by_source.items())]
 
-    def lowest(name: str, margin: Callable[[float], float], margin_of_new: Callable[[float], float] = float) -> float:
+    def lowest(name: str, margin: Callable[[float], float]) -> float:
         known, new = worst(held_out, name, REFUSED), worst(left_out, name, REFUSED_OF_NEW)
-        return round(min([*map(margin, known), *map(margin_of_new, new)], default=0.0), 3)
+        return round(min([*map(margin, known), *new], default=0.0), 3)
 
     far = [FURTHEST * max(worst(held_out, "distance", 1 - REFUSED)), *worst(left_out, "distance", 1 - REFUSED_OF_NEW)]
     return Thresholds(
@@ -80,10 +79,7 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
         cup_confidence=lowest("cup_confidence", lambda value: 1 - 1.3 * (1 - value)),
         distance=round(max(far), 2),
         sharpness=lowest("sharpness", lambda value: LEAST_SHARP * value),
-        # what is no fundus lies far below, so there is room
-        locator_confidence=lowest(
-            "locator_confidence", lambda value: 1 - 1.6 * (1 - value), lambda value: 1 - 1.2 * (1 - value)
-        ),
+        locator_confidence=lowest("locator_confidence", lambda value: 1 - 1.6 * (1 - value)),
     )
 
 

@@ -62,7 +62,7 @@ def test_the_locator_has_to_be_as_sure_as_with_nearly_all_photographs_that_a_tab
     new = [result("b", locator_confidence=0.8) for _ in range(50)]
     older = [result("c", locator_confidence=None) for _ in range(50)]
     assert limits(known, OPEN, older).locator_confidence == 0.92  # 1 - 1.6 × 0.05
-    assert limits(known, OPEN, [*new, *older]).locator_confidence == 0.76  # 1 - 1.2 × 0.2
+    assert limits(known, OPEN, [*new, *older]).locator_confidence == 0.8
     assert limits(older, OPEN).locator_confidence == 0
 
 
