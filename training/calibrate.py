@@ -79,7 +79,8 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
         cup_confidence=lowest("cup_confidence", lambda value: 1 - 1.3 * (1 - value)),
         distance=round(max(far), 2),
         sharpness=lowest("sharpness", lambda value: LEAST_SHARP * value),
-        locator_confidence=lowest("locator_confidence", lambda value: 1 - 1.6 * (1 - value)),
+        # differs most between sources, and what shows no disc lies far below
+        locator_confidence=lowest("locator_confidence", lambda value: 1 - 3.0 * (1 - value)),
     )
 
 

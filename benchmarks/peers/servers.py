@@ -202,5 +202,6 @@ def variables(peer: Peer, table: str, port: int, workers: int) -> dict[str, str]
         "CUPDISC_PEER_WORKERS": str(workers),
         "CUPDISC_PEER_THREADS": str(max(1, cores // workers)),
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        **({"OPENBLAS_NUM_THREADS": "1"} if table == "b" else {}),  # as the service does; NumPy reads it when it loads
         **dict(peer.variables),
     }

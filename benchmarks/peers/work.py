@@ -47,11 +47,14 @@ def _as_taught(segmenter: Segmenter) -> Work:
 
 def _as_ours(segmenter: Segmenter) -> Work:
     """Word for word what the service answers: the same decoding, engine, precision, threads and masks."""
+    import cv2
+
     from model import images
     from model.images import Limits
     from service import answers
     from service.answers import Wish
 
+    cv2.setNumThreads(1)  # as the service does: each worker has its core
     limits, wish = Limits(), Wish("application/json", masks="rle")
 
     def answer(data: bytes) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_the_locator_has_to_be_as_sure_as_with_nearly_all_photographs_that_a_tab
     known = [result("a", locator_confidence=0.95) for _ in range(50)]
     new = [result("b", locator_confidence=0.8) for _ in range(50)]
     older = [result("c", locator_confidence=None) for _ in range(50)]
-    assert limits(known, OPEN, older).locator_confidence == 0.92  # 1 - 1.6 × 0.05
+    assert limits(known, OPEN, older).locator_confidence == 0.85  # 1 - 3 × 0.05
     assert limits(known, OPEN, [*new, *older]).locator_confidence == 0.8
     assert limits(older, OPEN).locator_confidence == 0
 
