@@ -69,7 +69,7 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
 
     def lowest(name: str, margin: Callable[[float], float]) -> float:
         known, new = worst(held_out, name, REFUSED), worst(left_out, name, REFUSED_OF_NEW)
-        return round(min([*map(margin, known), *new], default=0.0), 3)
+        return round(max(0.0, min([*map(margin, known), *new], default=0.0)), 3)
 
     far = [FURTHEST * max(worst(held_out, "distance", 1 - REFUSED)), *worst(left_out, "distance", 1 - REFUSED_OF_NEW)]
     return Thresholds(

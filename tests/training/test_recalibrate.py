@@ -37,7 +37,7 @@ def test_more_evidence_makes_another_version_of_the_same_networks(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_csv(several("elsewhere", [0.41] * 9, distance=7.0, locator_confidence=0.1), tmp_path / "left_out.csv")
+    write_csv(several("elsewhere", [0.41] * 9, distance=7.0, disc_confidence=0.05), tmp_path / "left_out.csv")
     data = str(drawn_run[0] / "data")
     options = ("--registry", str(registry), "--data", data, "--left-out", str(tmp_path / "left_out.csv"))
     assert recalibrate(monkeypatch, "production", *options, "--alias", "next") == 0
@@ -51,7 +51,8 @@ def test_more_evidence_makes_another_version_of_the_same_networks(
         assert own == {name: sha256 for name, sha256 in before.files.items() if name.startswith(f"{network}/")} != {}
     assert now.thresholds["disc"] == before.thresholds["disc"]
     assert now.thresholds["distance"] == 7.0
-    assert now.thresholds["locator_confidence"] == 0.1
+    assert now.thresholds["disc_confidence"] == 0.05
+    assert 0 <= now.thresholds["locator_confidence"] < 1
     assert now.calibration["vertical_half_width"] == pytest.approx(0.41)
     assert now.training["recalibrated"]["sha256"] == drawn_version.digest
     assert {row["source"] for row in now.metrics if row["how"] == "left out of another run"} == {"elsewhere"}
