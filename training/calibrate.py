@@ -20,6 +20,9 @@ REFUSED_OF_NEW = 0.006  # share of a left-out source's photographs that each of 
 # others up to these multiples (benchmarks/results/2026-11-27-limits.md). Beyond them nothing is known.
 FURTHEST = 3.0  # times the distance of the worst fiftieth of a known source
 LEAST_SHARP = 0.25  # of the sharpness of the worst fiftieth
+LEAST_LOCATED = (
+    0.765  # of its locator's confidence, which differs most between sources; what shows no disc lies far below
+)
 OPEN = Thresholds(
     disc=0.5, cup=0.5, disc_confidence=0.0, cup_confidence=0.0, distance=float("1e9"), sharpness=0.0
 )  # refuses nothing but an empty answer
@@ -69,7 +72,7 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
 
     def lowest(name: str, margin: Callable[[float], float]) -> float:
         known, new = worst(held_out, name, REFUSED), worst(left_out, name, REFUSED_OF_NEW)
-        return round(max(0.0, min([*map(margin, known), *new], default=0.0)), 3)
+        return round(min([*map(margin, known), *new], default=0.0), 3)
 
     far = [FURTHEST * max(worst(held_out, "distance", 1 - REFUSED)), *worst(left_out, "distance", 1 - REFUSED_OF_NEW)]
     return Thresholds(
@@ -79,8 +82,7 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
         cup_confidence=lowest("cup_confidence", lambda value: 1 - 1.3 * (1 - value)),
         distance=round(max(far), 2),
         sharpness=lowest("sharpness", lambda value: LEAST_SHARP * value),
-        # differs most between sources, and what shows no disc lies far below
-        locator_confidence=lowest("locator_confidence", lambda value: 1 - 3.0 * (1 - value)),
+        locator_confidence=lowest("locator_confidence", lambda value: LEAST_LOCATED * value),
     )
 
 
