@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from model import retina
 from model.registry import open_registry
 from model.segmenter import Segmenter
 from training.evaluate import Result, evaluate
@@ -32,7 +33,6 @@ from training.split import read_splits
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
 BAD_DISC = 0.8  # Dice below which a disc counts as wrong
-LIT = 12  # grey level from which a pixel shows retina, roughly
 HAZE = 200  # grey level of what lies before the retina
 
 Way = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 → the same, worse
@@ -79,7 +79,7 @@ def hazy(share: float) -> Way:
     """As through a cataract: contrast lost to an even light, inside the field of view."""
 
     def way(image: np.ndarray) -> np.ndarray:
-        lit = image.max(axis=-1, keepdims=True) > LIT
+        lit = image.max(axis=-1, keepdims=True) >= retina.BLACK
         return _grey_levels(image * (1 - share) + share * HAZE * lit)
 
     return way

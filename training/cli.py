@@ -31,6 +31,12 @@ for command in (data_commands.sources, data_commands.duplicates, data_commands.s
     app.command()(command)
 
 
+LeftOut = Annotated[
+    list[Path] | None,
+    typer.Option(help="photographs.csv of a run by the same recipe that left a source out; repeat the option."),
+]
+
+
 @app.command()
 def train(
     preset: Annotated[str, typer.Argument(help="A bundled preset's name, or a TOML file.")],
@@ -117,10 +123,7 @@ def publish(
     data: Data = DATA,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
     version: Annotated[str | None, typer.Option(help="YYYY.M.N; the next free one where not given.")] = None,
-    left_out: Annotated[
-        list[Path] | None,
-        typer.Option(help="photographs.csv of a run by the same recipe that left a source out; repeat the option."),
-    ] = None,
+    left_out: LeftOut = None,
     margin: Annotated[
         float, typer.Option(min=0, help="Mean Dice, or vertical ratio, that a source may lose against `production`.")
     ] = 0.01,
@@ -172,10 +175,7 @@ def recalibrate(
     registry: Annotated[str, typer.Option(help="Where it lies, and where the new one goes.")],
     data: Data = DATA,
     alias: Annotated[str | None, typer.Option(help="Point this alias at the new version.")] = None,
-    left_out: Annotated[
-        list[Path] | None,
-        typer.Option(help="photographs.csv of a run by the same recipe that left a source out; repeat the option."),
-    ] = None,
+    left_out: LeftOut = None,
 ) -> None:
     """Set a version's limits, interval and figures anew, from its held-out photographs and from left-out runs.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from model.artefact import Artefact
+from model.artefact import NETWORKS, Artefact
 from model.errors import InvalidConfiguration
 from training import calibrate
 from training.evaluate import Result
@@ -17,8 +17,6 @@ from training.judging import preset_of
 from training.sources.example import digest
 from training.split import read_splits
 from training.whole_file import writing
-
-NETWORKS = ("locator", "segmenter")
 
 
 def recalibrate(
