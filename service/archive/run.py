@@ -115,7 +115,8 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
         outcome = Outcome(_summarised(at, work, counters, seconds), counters, seconds)
         _measured(at, outcome, _distributions(result))
         at.write(SUCCESS, b"", "text/plain")
-        _delete(at, [*(name for name in known if name.startswith(SEGMENTS)), *at.names(f"{SEGMENTS}/{own}")])
+        # not only those that we knew of: a worker of a broken run may have kept some since
+        _delete(at, at.names(f"{SEGMENTS}/"))
     return outcome
 
 
