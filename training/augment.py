@@ -1,9 +1,9 @@
 """One random training sample from a view: geometry on photograph and mask together, the eye's and the camera's variety.
 
 Geometry covers scale, place, rotation and mirror image, and hides parts of the field of view as crops and other cameras
-do. The eye's variety covers atrophy beside the disc and the contrast between cup, rim and retina. The camera's variety
-covers colour, gamma, illumination, haze, blur, noise, resolution and JPEG. Every random number comes from the generator
-that the caller seeds.
+do. The eye's variety covers atrophy beside the disc, bright lesions and the contrast between cup, rim and retina. The
+camera's variety covers colour, gamma, illumination, haze, blur, noise, resolution and JPEG. Some samples show no disc.
+Every random number comes from the generator that the caller seeds.
 """
 
 import functools
@@ -17,14 +17,16 @@ import numpy as np
 
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution, normalise
+from training.absent import draw_something_else, hide_disc, hide_other_place
 from training.atrophy import draw_atrophy
 from training.contrast import vary_contrast
+from training.lesions import draw_lesions
 from training.views import View
 
 UNKNOWN = -1.0  # in a target: this pixel was not annotated
 BLACKEST = 1e-12  # of a channel in [0, 1], so that it has a logarithm; no gamma makes a grey level of it
 NOISE_LEVELS = 2**16  # a deviate within ±4.3 of the normal distribution for each value of two random bytes
-PROBABILITIES = ("atrophy", "contrast", "grey", "hide", "without_disc", "without_retina")  # fields of Augmentation
+PROBABILITIES = ("atrophy", "contrast", "disc_hidden", "grey", "hide", "lesions", "without_disc", "without_retina")
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,11 @@ class Augmentation:
     grey: float = 0.0  # probability of one channel, or their mean, in place of all three
     hide: float = 0.35  # probability that a part of the field of view is masked
     atrophy: float = 0.0  # probability of peripapillary atrophy drawn beside the disc
+    lesions: float = 0.0  # probability of bright lesions drawn on the retina
     contrast: float = 0.0  # probability of cup, rim and retina brightened or darkened apart
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
-    without_retina: float = 0.03  # locator: probability of a picture of something else
+    disc_hidden: float = 0.0  # probability of retina in the disc's place; where a crop is too narrow, the disc stays
+    without_retina: float = 0.0  # probability of a picture of something else
     disc_share: tuple[float, float] = (0.07, 0.9)  # locator: disc diameter over the sample's side
 
     def __post_init__(self) -> None:
@@ -91,17 +95,26 @@ def draw_sample(
         matrix = _segmenter_geometry(view, size, roi_diameters, options, random)
     sample = into or _blank(size, len(outputs))
     inside = _warp_nearest(view.inside, matrix, size)
-    if roi_diameters is None and random.random() < options.without_retina:
-        image, masks = draw_something_else(size, random), [np.zeros_like(inside) for _ in outputs]
-    else:
-        image = _warp(view.image, matrix, size)
-        channels = {"disc": view.disc, "cup": view.cup}
-        masks = [_warp(channels[name], matrix, size) for name in outputs]
+    image = _warp(view.image, matrix, size)
+    channels = {"disc": view.disc, "cup": view.cup}
+    masks = [_warp(channels[name], matrix, size) for name in outputs]
+    shows = random.random()
+    if shows < options.without_retina:
+        image, masks = draw_something_else(image, random), [np.zeros_like(mask) for mask in masks]
+    elif shows < options.without_retina + options.disc_hidden:
+        hidden = hide_disc(image, inside, masks[0], random)
+        if hidden is not None:
+            image, masks = hidden, [np.zeros_like(mask) for mask in masks]
+    elif random.random() < options.disc_hidden:
+        covered = hide_other_place(image, inside, masks[0], random)
+        image = image if covered is None else covered
     if options.contrast and random.random() < options.contrast:
         cup = masks[1] if len(masks) > 1 else _warp(view.cup, matrix, size)
         image = vary_contrast(image, masks[0], cup, random)
     if options.atrophy and random.random() < options.atrophy:
         image = draw_atrophy(image, masks[0], random)
+    if options.lesions and random.random() < options.lesions:
+        image = draw_lesions(image, inside, masks[0], random)
     if random.random() < options.hide:
         inside = inside * _window(size, masks[0], random)
     image = vary_camera(image, options.colour, random)
@@ -168,7 +181,7 @@ def _locator_geometry(view: View, size: int, options: Augmentation, random: np.r
     mirrored = random.random() < 0.5
     if view.example.view == "full" and random.random() < options.without_disc:
         for _ in range(20):
-            side = whole * random.uniform(0.15, 0.6)
+            side = whole * random.uniform(0.15, 0.75)
             x, y = (random.uniform(0.2 * whole, 0.8 * whole) for _ in range(2))
             if math.hypot(x - view.x, y - view.y) > side * 0.75 + view.diameter * 0.7:
                 return _matrix(x, y, side / size, turn, mirrored, size)
@@ -268,26 +281,6 @@ def _window(size: int, disc: np.ndarray, random: np.random.Generator) -> np.ndar
         centre = (int(x + gap * math.cos(angle)), int(y + gap * math.sin(angle)))
         cv2.circle(window, centre, int(large), 1, cv2.FILLED)
     return window
-
-
-def draw_something_else(size: int, random: np.random.Generator) -> np.ndarray:
-    """(S, S, 3) uint8: clouds of colour, boxes or stripes, in any colours; nothing in it is a disc."""
-    rough = [random.uniform(0, 45) * random.standard_normal((n, n, 3), dtype=np.float32) for n in (3, 9, 30)]
-    rough[0] += random.uniform(20, 235, 3).astype(np.float32)
-    picture: Any = sum(cv2.resize(layer, (size, size), interpolation=cv2.INTER_CUBIC) for layer in rough)
-    kind = random.integers(3)
-    if kind == 1:
-        for _ in range(random.integers(3, 14)):
-            left, top = random.integers(0, size, 2)
-            width, height = random.integers(size // 20 + 1, size // 2, 2)
-            picture[top : top + height, left : left + width] = random.uniform(0, 255, 3)
-    elif kind == 2:
-        angle, period = random.uniform(0, np.pi), random.uniform(3, size / 3)
-        place = np.arange(size, dtype=np.float32) * np.float32(2 * np.pi / period)
-        wave = np.sign(np.sin(np.float32(np.cos(angle)) * place + np.float32(np.sin(angle)) * place[:, None]))
-        picture += cv2.merge([wave * np.float32(random.uniform(-90, 90)) for _ in range(3)])
-    pixels: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
-    return pixels
 
 
 def vary_camera(image: np.ndarray, strength: float, random: np.random.Generator) -> np.ndarray:

@@ -13,6 +13,7 @@ from keras import ops
 from training.loss_names import LOSS_NAMES
 
 SMOOTH = 1.0  # pixels; keeps Dice defined where a target is empty
+NOMINAL = 0.06  # share of a picture's pixels: an area that weighs like a disc where there is none
 FOCUS = 2.0  # focal loss: how little pixels count that are right already
 FALSE_POSITIVES, FALSE_NEGATIVES = 0.3, 0.7  # Tversky loss: weights, together 1; half and half would be Dice
 EDGE = 3  # pixels; window in which a boundary is seen
@@ -20,9 +21,14 @@ TOLERANCE = 5  # pixels; window in which a boundary still counts as met
 
 
 def dice_and_cross_entropy(target: Any, prediction: Any) -> Any:
-    """1 - soft Dice of each channel, plus its mean binary cross-entropy."""
+    """1 - soft Dice of each channel, plus its mean binary cross-entropy; of an empty target, what `_too_much` says.
+
+    Dice is no loss there: whatever is drawn, it stays near 1, and nothing pulls it down.
+    """
     known, target, prediction = _known(target, prediction)
-    return _over_known((1.0 - _soft_dice(target, prediction)) + _mean(_cross_entropy(target, prediction)), known)
+    empty = ops.cast(_sum(target) <= 0, "float32")
+    shape = (1.0 - empty) * (1.0 - _soft_dice(target, prediction)) + empty * _too_much(prediction)
+    return _over_known(shape + _mean(_cross_entropy(target, prediction)), known)
 
 
 def log_dice(target: Any, prediction: Any) -> Any:
@@ -99,6 +105,12 @@ def _over_known(losses: Any, known: Any) -> Any:
 
 def _soft_dice(target: Any, prediction: Any) -> Any:
     return (2.0 * _sum(target * prediction) + SMOOTH) / (_sum(target) + _sum(prediction) + SMOOTH)
+
+
+def _too_much(prediction: Any) -> Any:
+    """Log of the cross-entropy of pixels that ought to be 0, counted in discs: as steep as Dice for each pixel drawn."""
+    pixels = NOMINAL * prediction.shape[1] * prediction.shape[2]
+    return ops.log1p(_sum(-ops.log(1.0 - prediction)) / pixels)
 
 
 def _cross_entropy(target: Any, prediction: Any) -> Any:

@@ -137,3 +137,30 @@ def test_jax_gives_the_same_losses():
     assert set(found) == set(LOSSES)
     for name, loss in LOSSES.items():
         assert found[name] == pytest.approx(float(np.asarray(loss(*half_met()))[0]), rel=1e-5), name
+
+
+def test_a_disc_drawn_where_there_is_none_is_pulled_down_as_one_is_pulled_up():
+    """By the change of the loss when all of a disc becomes a little more likely; Dice alone would hardly change."""
+
+    def steepness(truth: np.ndarray, where: np.ndarray) -> float:
+        costs = [
+            float(np.asarray(dice_and_cross_entropy(truth, np.where(where, probability, 0.01)))[0])
+            for probability in (0.7, 0.72)
+        ]
+        return costs[1] - costs[0]
+
+    disc = np.zeros((1, 32, 32, 1), np.float32)
+    disc[:, 8:16, 8:16] = 1
+    wanted, unwanted = steepness(disc, disc > 0), steepness(np.zeros_like(disc), disc > 0)
+    assert wanted < 0 < unwanted
+    assert 0.5 < unwanted / -wanted < 4
+
+
+def test_the_more_is_drawn_where_nothing_is_the_more_it_costs():
+    empty = np.zeros((1, 32, 32, 1), np.float32)
+    drawn = [np.full_like(empty, 0.001) for _ in range(3)]
+    drawn[1][:, :4, :4], drawn[2][:, :16, :16] = 0.9, 0.9
+    costs = [float(np.asarray(dice_and_cross_entropy(empty, each))[0]) for each in drawn]
+    assert costs == sorted(costs)
+    assert costs[0] < 0.05
+    assert costs[2] > costs[1] + 0.5
