@@ -105,7 +105,7 @@ def _spread(values: np.ndarray, known: np.ndarray, width: float) -> np.ndarray:
 
 
 def draw_something_else(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A picture in which nothing is a disc: clouds, boxes, stripes, shapes, rings, writing, or a scrambled photograph.
+    """A picture without a disc: clouds, boxes, stripes, shapes, rings, spots, writing, or a scrambled photograph.
 
     Args:
         image: (S, S, 3) uint8, the photograph in whose place it comes.
@@ -180,6 +180,23 @@ def _rings(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return picture
 
 
+def _spots(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Pale or dark soft rounds before something even: what is round and pale is no disc without vessels."""
+    size = picture.shape[0]
+    even = cv2.resize(
+        cv2.resize(picture, (3, 3), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_CUBIC
+    )
+    for _ in range(random.integers(1, 4)):
+        spot = np.zeros((size, size), np.float32)
+        place = tuple(int(value) for value in random.uniform(0.1, 0.9, 2) * size)
+        wide, high = (max(2, int(value)) for value in random.uniform(0.03, 0.3) * size * random.uniform(0.7, 1, 2))
+        cv2.ellipse(spot, place, (wide, high), random.uniform(0, 180), 0, 360, 1.0, cv2.FILLED)
+        spot = cv2.GaussianBlur(spot, (0, 0), max(0.5, random.uniform(0.02, 0.5) * high))
+        even += spot[..., None] * (random.uniform(-60, 140) + random.normal(0, 20, 3)).astype(np.float32)
+    grain = np.float32(random.uniform(0, 8)) * random.standard_normal((size, size, 1), dtype=np.float32)
+    return even + grain
+
+
 def _writing(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     size = picture.shape[0]
     paper = np.clip(0.3 * picture + random.uniform(0, 180, 3), 0, 255).astype(np.uint8)
@@ -198,6 +215,7 @@ KINDS: tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = (
     _stripes,
     _shapes,
     _rings,
+    _spots,
     _writing,
 )
 

@@ -1,6 +1,6 @@
-"""Bright lesions, drawn on the retina: hard exudates and cotton-wool spots, as diabetes and high blood pressure leave them.
+"""Bright lesions, drawn on the retina: hard exudates and cotton-wool spots, as diabetes and high pressure leave them.
 
-Few sources of photographs with an annotated disc show any. A network that never saw them takes the largest for the disc.
+Few sources with an annotated disc show any, and a network that never saw them takes the largest for the disc.
 Clinical picture: Early Treatment Diabetic Retinopathy Study 1991, doi 10.1016/S0161-6420(13)38012-9.
 """
 
