@@ -89,7 +89,7 @@ def window(picture: np.ndarray, side: int, random: np.random.Generator) -> np.nd
 
 
 def pieces(example: Example) -> Iterator[np.ndarray]:
-    """Squares of a quarter to seven tenths of the height, mostly lit, a fifth of the disc's radius or more away from it."""
+    """Squares of a quarter to seven tenths of the height, mostly lit, a fifth of a radius or more from the disc."""
     photograph = example.read_photograph()
     x, y, radius = disc_of(example, photograph)
     near = 1.2 * radius

@@ -44,7 +44,7 @@ class Augmentation:
     contrast: float = 0.0  # probability of cup, rim and retina brightened or darkened apart
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
     disc_hidden: float = 0.0  # probability of retina in the disc's place; where a crop is too narrow, the disc stays
-    without_retina: float = 0.0  # probability of a picture of something else
+    without_retina: float = 0.03  # probability of a picture of something else
     disc_share: tuple[float, float] = (0.07, 0.9)  # locator: disc diameter over the sample's side
 
     def __post_init__(self) -> None:

@@ -108,7 +108,7 @@ def _soft_dice(target: Any, prediction: Any) -> Any:
 
 
 def _too_much(prediction: Any) -> Any:
-    """Log of the cross-entropy of pixels that ought to be 0, counted in discs: as steep as Dice for each pixel drawn."""
+    """Log of the cross-entropy of pixels that ought to be 0, counted in discs: for each drawn, as steep as Dice."""
     pixels = NOMINAL * prediction.shape[1] * prediction.shape[2]
     return ops.log1p(_sum(-ops.log(1.0 - prediction)) / pixels)
 
