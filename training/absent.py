@@ -67,7 +67,7 @@ def _covered(
         return None
     away = cv2.distanceTransform(1 - seen, cv2.DIST_L2, 3)
     border, softness = radius * random.uniform(0.25, 0.5), radius * random.uniform(0.06, 0.15)
-    cover = cv2.GaussianBlur((away <= border).astype(np.float32), (0, 0), max(0.5, softness))
+    cover: Any = cv2.GaussianBlur((away <= border).astype(np.float32), (0, 0), max(0.5, softness))
     cover *= 1 - free.astype(np.float32)
     around = (away > 0.8 * border) & (away < border + 0.6 * radius) & (inside > 0) & (free == 0)
     photograph = image.astype(np.float32)
@@ -183,11 +183,11 @@ def _rings(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _spots(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Pale or dark soft rounds before something even: what is round and pale is no disc without vessels."""
     size = picture.shape[0]
-    even = cv2.resize(
+    even: Any = cv2.resize(
         cv2.resize(picture, (3, 3), interpolation=cv2.INTER_AREA), (size, size), interpolation=cv2.INTER_CUBIC
     )
     for _ in range(random.integers(1, 4)):
-        spot = np.zeros((size, size), np.float32)
+        spot: Any = np.zeros((size, size), np.float32)
         place = tuple(int(value) for value in random.uniform(0.1, 0.9, 2) * size)
         wide, high = (max(2, int(value)) for value in random.uniform(0.03, 0.3) * size * random.uniform(0.7, 1, 2))
         cv2.ellipse(spot, place, (wide, high), random.uniform(0, 180), 0, 360, 1.0, cv2.FILLED)

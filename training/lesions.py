@@ -4,6 +4,8 @@ Few sources with an annotated disc show any, and a network that never saw them t
 Clinical picture: Early Treatment Diabetic Retinopathy Study 1991, doi 10.1016/S0161-6420(13)38012-9.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -23,7 +25,7 @@ def draw_lesions(image: np.ndarray, inside: np.ndarray, disc: np.ndarray, random
         (S, S, 3) uint8.
     """
     size = image.shape[0]
-    spots = np.zeros((size, size), np.float32)
+    spots: Any = np.zeros((size, size), np.float32)
     largest = LARGEST * random.uniform(0.1, 1) ** 2
     for _ in range(random.integers(1, 4)):
         middle, spread = random.uniform(0.05, 0.95, 2) * size, random.uniform(0.01, 0.14) * size
