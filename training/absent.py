@@ -194,7 +194,7 @@ def _spots(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
         spot = cv2.GaussianBlur(spot, (0, 0), max(0.5, random.uniform(0.02, 0.5) * high))
         even += spot[..., None] * (random.uniform(-60, 140) + random.normal(0, 20, 3)).astype(np.float32)
     grain = np.float32(random.uniform(0, 8)) * random.standard_normal((size, size, 1), dtype=np.float32)
-    return even + grain
+    return np.asarray(even + grain, np.float32)
 
 
 def _writing(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
