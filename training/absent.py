@@ -14,6 +14,7 @@ import numpy as np
 ENOUGH = 30  # pixels of a disc; of fewer, nothing needs to be hidden
 ROOM = 0.17  # of the picture's side: a disc of a larger radius leaves no room for another piece of retina
 TRIES = 8  # to find one
+MOST_COLOUR = 0.5  # share of its own differences between channels that a picture of something else keeps
 PALETTE = 6  # colours of shapes
 GLYPHS = "ABCDEFGHKLMNPRSTUVWXYZabcdefghkmnorstuvwxyz0123456789+-=%&?"
 
@@ -115,10 +116,13 @@ def draw_something_else(image: np.ndarray, random: np.random.Generator) -> np.nd
     size = image.shape[0]
     kind = int(random.integers(len(KINDS) + 1))
     picture = _scrambled(image, random) if kind == len(KINDS) else KINDS[kind](_clouds(size, random), random)
-    if random.random() < 0.5:  # with the colours of a retina, which alone make none
-        wanted, spread = (np.float32(value) for value in cv2.meanStdDev(image))
-        mean, deviation = (np.float32(value) for value in cv2.meanStdDev(picture))
-        picture = (picture - mean.T) * (np.maximum(spread, 8) / np.maximum(deviation, 1)).T + wanted.T
+    # With the colours of this retina, and few of its own: it is its forms that make it something else. Where colours
+    # tell as much, a good photograph with a green or yellow edge is taken for no retina.
+    grey = cv2.transform(picture.astype(np.float32), np.full((3, 3), 1 / 3, np.float32))
+    picture = grey + np.float32(random.uniform(0, MOST_COLOUR)) * (picture - grey)
+    wanted, spread = (np.float32(value) for value in cv2.meanStdDev(image))
+    mean, deviation = (np.float32(value) for value in cv2.meanStdDev(picture))
+    picture = (picture - mean.T) * (np.maximum(spread, 8) / np.maximum(deviation, 1)).T + wanted.T
     pixels: np.ndarray = np.clip(picture, 0, 255).astype(np.uint8)
     return pixels
 

@@ -20,13 +20,24 @@ from model.normalisation import Distribution, normalise
 from training.absent import draw_something_else, hide_disc, hide_other_place
 from training.atrophy import draw_atrophy
 from training.contrast import vary_contrast
+from training.flare import draw_flare
 from training.lesions import draw_lesions
 from training.views import View
 
 UNKNOWN = -1.0  # in a target: this pixel was not annotated
 BLACKEST = 1e-12  # of a channel in [0, 1], so that it has a logarithm; no gamma makes a grey level of it
 NOISE_LEVELS = 2**16  # a deviate within ±4.3 of the normal distribution for each value of two random bytes
-PROBABILITIES = ("atrophy", "contrast", "disc_hidden", "grey", "hide", "lesions", "without_disc", "without_retina")
+PROBABILITIES = (
+    "atrophy",
+    "contrast",
+    "disc_hidden",
+    "flare",
+    "grey",
+    "hide",
+    "lesions",
+    "without_disc",
+    "without_retina",
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Augmentation:
     grey: float = 0.0  # probability of one channel, or their mean, in place of all three
     hide: float = 0.35  # probability that a part of the field of view is masked
     atrophy: float = 0.0  # probability of peripapillary atrophy drawn beside the disc
+    flare: float = 0.0  # probability of flare along an edge of the field of view
     lesions: float = 0.0  # probability of bright lesions drawn on the retina
     contrast: float = 0.0  # probability of cup, rim and retina brightened or darkened apart
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
@@ -115,6 +127,8 @@ def draw_sample(
         image = draw_atrophy(image, masks[0], random)
     if options.lesions and random.random() < options.lesions:
         image = draw_lesions(image, inside, masks[0], random)
+    if options.flare and random.random() < options.flare:
+        image = draw_flare(image, inside, random)
     if random.random() < options.hide:
         inside = inside * _window(size, masks[0], random)
     image = vary_camera(image, options.colour, random)
