@@ -1,108 +1,18 @@
-"""Training samples without a disc: it is hidden, or the picture shows no retina at all. Their masks are empty.
+"""Training samples that show no retina at all. Their masks are empty.
 
-Whoever sends a picture of something else, or of an eye whose disc cannot be seen, must be told so. A network that never
-saw such pictures takes the roundest and palest thing for a disc.
+Whoever sends a picture of something else must be told so. A network that never saw such pictures takes the roundest and
+palest thing for a disc.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 
-ENOUGH = 30  # pixels of a disc; of fewer, nothing needs to be hidden
-ROOM = 0.17  # of the picture's side: a disc of a larger radius leaves no room for another piece of retina
-TRIES = 8  # to find one
 MOST_COLOUR = 0.5  # share of its own differences between channels that a picture of something else keeps
 PALETTE = 6  # colours of shapes
 GLYPHS = "ABCDEFGHKLMNPRSTUVWXYZabcdefghkmnorstuvwxyz0123456789+-=%&?"
-
-
-def hide_disc(
-    image: np.ndarray, inside: np.ndarray, disc: np.ndarray, random: np.random.Generator
-) -> np.ndarray | None:
-    """The photograph with another piece of its retina where the disc was.
-
-    Args:
-        image: (S, S, 3) uint8.
-        inside: (S, S) uint8, 1 where retina is seen.
-        disc: (S, S) uint8, 0 to 255.
-    Returns:
-        (S, S, 3) uint8; None where no disc is seen, or no other piece is large enough.
-    """
-    seen = np.greater(disc, 127).view(np.uint8)
-    return _covered(image, inside, seen, np.zeros_like(seen), _radius(seen), random)
-
-
-def hide_other_place(
-    image: np.ndarray, inside: np.ndarray, disc: np.ndarray, random: np.random.Generator
-) -> np.ndarray | None:
-    """As `hide_disc`, but away from the disc: that something was covered must not tell that the disc was."""
-    seen = np.greater(disc, 127).view(np.uint8)
-    radius = _radius(seen) * random.uniform(0.6, 1.2)
-    x, y = (int(value) for value in random.integers(0, image.shape[0], 2))
-    there = np.zeros_like(seen)
-    cv2.circle(there, (x, y), max(2, round(radius)), 1, cv2.FILLED)
-    return _covered(image, inside, there, cv2.dilate(seen, np.ones((5, 5), np.uint8)), radius, random)
-
-
-def _radius(seen: np.ndarray) -> float:
-    return math.sqrt(np.count_nonzero(seen) / math.pi)
-
-
-def _covered(
-    image: np.ndarray,
-    inside: np.ndarray,
-    seen: np.ndarray,
-    free: np.ndarray,
-    radius: float,
-    random: np.random.Generator,
-) -> np.ndarray | None:
-    """What is `seen`, and a border around it, covered without a seam; not what is to stay `free`."""
-    size = image.shape[0]
-    if np.count_nonzero(seen) < ENOUGH or radius > ROOM * size:
-        return None
-    other = _elsewhere(image, inside, seen, free, radius, random)
-    if other is None:
-        return None
-    away = cv2.distanceTransform(1 - seen, cv2.DIST_L2, 3)
-    border, softness = radius * random.uniform(0.25, 0.5), radius * random.uniform(0.06, 0.15)
-    cover: Any = cv2.GaussianBlur((away <= border).astype(np.float32), (0, 0), max(0.5, softness))
-    cover *= 1 - free.astype(np.float32)
-    around = (away > 0.8 * border) & (away < border + 0.6 * radius) & (inside > 0) & (free == 0)
-    photograph = image.astype(np.float32)
-    other += _spread(photograph - other, around.astype(np.float32), 0.5 * radius)
-    pixels: np.ndarray = np.clip(photograph + cover[..., None] * (other - photograph), 0, 255).astype(np.uint8)
-    return pixels
-
-
-def _elsewhere(
-    image: np.ndarray,
-    inside: np.ndarray,
-    seen: np.ndarray,
-    free: np.ndarray,
-    radius: float,
-    random: np.random.Generator,
-) -> np.ndarray | None:
-    """(S, S, 3) float32: the photograph moved so far that another piece of retina lies there, where there is one."""
-    size = image.shape[0]
-    there = inside * (1 - cv2.max(seen, free))
-    for _ in range(TRIES):
-        angle, far = random.uniform(0, 2 * math.pi), radius * random.uniform(2.8, 5)
-        matrix = np.array([[1, 0, far * math.cos(angle)], [0, 1, far * math.sin(angle)]])
-        lit = cv2.warpAffine(there, matrix, (size, size), flags=cv2.INTER_NEAREST)
-        if np.count_nonzero(lit & seen) > 0.97 * np.count_nonzero(seen):
-            moved: np.ndarray = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT)
-            return moved.astype(np.float32)
-    return None
-
-
-def _spread(values: np.ndarray, known: np.ndarray, width: float) -> np.ndarray:
-    """(S, S, 3) float32: values where they are known (S, S), carried smoothly to where they are not."""
-    weight = cv2.GaussianBlur(known, (0, 0), max(1.0, width)) + np.float32(1e-5)
-    spread: np.ndarray = cv2.GaussianBlur(values * known[..., None], (0, 0), max(1.0, width)) / weight[..., None]
-    return spread
 
 
 def draw_something_else(image: np.ndarray, random: np.random.Generator) -> np.ndarray:

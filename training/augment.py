@@ -17,7 +17,7 @@ import numpy as np
 
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution, normalise
-from training.absent import draw_something_else, hide_disc, hide_other_place
+from training.absent import draw_something_else
 from training.atrophy import draw_atrophy
 from training.contrast import vary_contrast
 from training.flare import draw_flare
@@ -55,8 +55,7 @@ class Augmentation:
     lesions: float = 0.0  # probability of bright lesions drawn on the retina
     contrast: float = 0.0  # probability of cup, rim and retina brightened or darkened apart
     without_disc: float = 0.08  # locator: probability of a piece of a whole photograph without its disc
-    disc_hidden: float = 0.0  # probability of retina in the disc's place; where a crop is too narrow, the disc stays
-    without_retina: float = 0.03  # probability of a picture of something else
+    without_retina: float = 0.03  # locator: probability of a picture of something else
     disc_share: tuple[float, float] = (0.07, 0.9)  # locator: disc diameter over the sample's side
 
     def __post_init__(self) -> None:
@@ -110,16 +109,8 @@ def draw_sample(
     image = _warp(view.image, matrix, size)
     channels = {"disc": view.disc, "cup": view.cup}
     masks = [_warp(channels[name], matrix, size) for name in outputs]
-    shows = random.random()
-    if shows < options.without_retina:
+    if roi_diameters is None and random.random() < options.without_retina:
         image, masks = draw_something_else(image, random), [np.zeros_like(mask) for mask in masks]
-    elif shows < options.without_retina + options.disc_hidden:
-        hidden = hide_disc(image, inside, masks[0], random)
-        if hidden is not None:
-            image, masks = hidden, [np.zeros_like(mask) for mask in masks]
-    elif random.random() < options.disc_hidden:
-        covered = hide_other_place(image, inside, masks[0], random)
-        image = image if covered is None else covered
     if options.contrast and random.random() < options.contrast:
         cup = masks[1] if len(masks) > 1 else _warp(view.cup, matrix, size)
         image = vary_contrast(image, masks[0], cup, random)

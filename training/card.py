@@ -192,7 +192,11 @@ def _conventions(conventions: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _origin(origin: dict[str, str]) -> list[str]:
-    return [f"Continued from {origin['name']} (sha256 {origin['digest']})."] if origin else []
+    if not origin:
+        return []
+    if "kept" in origin:
+        return [f"The {origin['kept']} is that of {origin['name']} (sha256 {origin['digest']}), as it was."]
+    return [f"Continued from {origin['name']} (sha256 {origin['digest']})."]
 
 
 def _more_figures(metrics: list[dict[str, Any]]) -> list[str]:

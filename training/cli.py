@@ -15,7 +15,7 @@ from rich.progress import Progress
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow comes in with the functions below
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-from model.errors import CupDiscError
+from model.errors import CupDiscError, InvalidConfiguration
 from model.registry import open_registry
 from training import data_commands
 from training.data_commands import DATA, Data, console
@@ -62,6 +62,10 @@ def train(
     old_share: Annotated[
         float, typer.Option(help="Of the samples, what the sources of --from give that the preset does not name.")
     ] = 0.5,
+    kept: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="A network of --from that is taken as it is; the other one begins anew."),
+    ] = None,
     only: Annotated[
         str | None,
         typer.Option(help="This network alone, e.g. locator or segmenter_2; the command without it completes the run."),
@@ -77,7 +81,7 @@ def train(
     from training.accelerator import choose
     from training.cache import Cache
     from training.config import leave_out_sources
-    from training.origin import continue_preset, read_origin
+    from training.origin import continue_preset, keep, read_origin
     from training.preset_files import read_preset
     from training.run import train_only, train_run
     from training.saved_run import save_run
@@ -93,6 +97,10 @@ def train(
     command = shlex.join(["cupdisc-train", *sys.argv[1:]])
     prepared = Cache(cache, out / "prepared") if cache else None
     start = continued.start if continued else None
+    if kept:
+        if continued is None:
+            raise InvalidConfiguration("--keep needs --from")
+        start = keep(chosen, continued, tuple(kept))
     if only is not None:
         train_only(only, chosen, data, out, console, accelerator, start, prepared)
         console.print(f"trained: {only} of {out}")

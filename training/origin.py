@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from model.errors import InvalidConfiguration
 from model.registry import open_registry
@@ -74,6 +75,34 @@ def continue_preset(new: Preset, old: Preset, old_share: float) -> Preset:
         locator=_share_out(new, old, new.locator, old.locator, names, old_share),
         segmenter=_share_out(new, old, new.segmenter, old.segmenter, names, old_share),
     )
+
+
+def keep(new: Preset, origin: Origin, names: tuple[str, ...]) -> Start:
+    """What a run starts from that takes some networks of a version as they are, and trains the others anew.
+
+    Raises:
+        InvalidConfiguration: no such network, all of them, or the preset says that one is trained in another way.
+    """
+    wrong = [f"--keep {name}: there is {' and '.join(NETWORKS)}" for name in names if name not in NETWORKS]
+    if set(names) >= set(NETWORKS):
+        wrong.append(f"--keep {', '.join(names)}: nothing is left to train")
+    for name in set(names) & set(NETWORKS):
+        here, there = (_trained_how(preset, name) for preset in (new, origin.preset))
+        wrong += [
+            f"{name}.{key}: {here[key]}, but that of {origin.start.name} was trained with {there[key]}"
+            for key in here
+            if here[key] != there[key]
+        ]
+    if wrong:
+        raise InvalidConfiguration("\n".join(wrong))
+    return dataclasses.replace(origin.start, kept=tuple(name for name in NETWORKS if name in names))
+
+
+def _trained_how(preset: Preset, name: str) -> dict[str, Any]:
+    """All that makes a network, of its preset."""
+    config: NetworkConfig = getattr(preset, name)
+    weights = {each: weight for each, weight in weights_of(preset, config).items() if weight}
+    return {**dataclasses.asdict(config), "sources": weights, "roi_diameters": preset.roi_diameters}
 
 
 def _share_out(

@@ -30,12 +30,21 @@ NETWORKS = ("locator", "segmenter")
 
 @dataclass(frozen=True)
 class Start:
-    """Networks whose weights a run starts from; `digest` is their version's, or that of their run's `run.json`."""
+    """Networks whose weights a run starts from; `digest` is their version's, or that of their run's `run.json`.
+
+    Where some are `kept`, those are taken as they are, and the others begin anew, as without a start.
+    """
 
     name: str  # 2026.11.1, or the run's folder
     digest: str
     locator: keras.Model
     segmenter: keras.Model
+    kept: tuple[str, ...] = ()  # of NETWORKS
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For the record."""
+        return {"name": self.name, "digest": self.digest} | ({"kept": ", ".join(self.kept)} if self.kept else {})
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,9 @@ def train_run(
     models: dict[str, keras.Model] = {}
     apart: dict[str, list[TrainedNetwork]] = {}
     for name, config in zip(NETWORKS, (preset.locator, preset.segmenter), strict=True):
+        if start and name in start.kept:
+            models[name], apart[name] = getattr(start, name), []
+            continue
         names = [each for each, (part, _) in networks_of(preset).items() if part == name]
         apart[name] = [_train(each, preset, material, out, console, accelerator, start) for each in names]
         models[name] = build_unet(config.shape, name)
@@ -105,10 +117,10 @@ def train_run(
         material.distribution,
         material.splits,
         material.digests,
-        {name: sum(member.seconds for member in members) for name, members in apart.items()},
+        {name: sum(member.seconds for member in members) for name, members in apart.items() if members},
         str(accelerator),
         command,
-        {"name": start.name, "digest": start.digest} if start else {},
+        start.facts if start else {},
         _mean_of([member.conventions for member in apart["segmenter"]]),
         _joined([member.shifts for member in apart["segmenter"]]),
     )
@@ -133,9 +145,10 @@ def train_only(
     Raises:
         InvalidConfiguration: the preset has no such network; and as `train_run`.
     """
-    found = networks_of(preset)
+    kept = start.kept if start else ()
+    found = [each for each, (part, _) in networks_of(preset).items() if part not in kept]
     if name not in found:
-        raise InvalidConfiguration(f"{preset.name} has no network {name}; there is {', '.join(found)}")
+        raise InvalidConfiguration(f"{preset.name} trains no network {name}; there is {', '.join(found)}")
     material = _gather(preset, data, out, console, cache)
     _train(name, preset, material, out, console, accelerator or choose(), start)
 
@@ -180,6 +193,7 @@ def _train(
 ) -> TrainedNetwork:
     """One of `networks_of`."""
     part, number = networks_of(preset)[name]
+    start = None if start and start.kept else start
     config: NetworkConfig = getattr(preset, part)
     views = material.views[part]
     task = Task(
@@ -207,16 +221,20 @@ def _complete(views: list[View], outputs: tuple[str, ...]) -> set[str]:
 
 
 def _mean_of(members: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Conventions as the members of a network learnt them, on average."""
-    return {
-        name: {key: round(float(np.mean([each[name][key] for each in members])), 3) for key in values}
-        for name, values in members[0].items()
-    }
+    """Conventions as the members of a network learnt them, on average; of none where it was not trained."""
+    return (
+        {}
+        if not members
+        else {
+            name: {key: round(float(np.mean([each[name][key] for each in members])), 3) for key in values}
+            for name, values in members[0].items()
+        }
+    )
 
 
 def _joined(members: list[Shifts]) -> Shifts:
     """Shifts of the weights of all members, which stand one member after the other."""
-    return {name: [shift for member in members for shift in member[name]] for name in members[0]}
+    return {} if not members else {name: [shift for member in members for shift in member[name]] for name in members[0]}
 
 
 def in_convention(trained: Trained, name: str) -> Trained:

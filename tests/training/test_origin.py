@@ -24,10 +24,10 @@ from training.accelerator import choose
 from training.cli import main
 from training.config import Preset
 from training.device_engine import segmenter_on
-from training.origin import continue_preset, read_origin
+from training.origin import continue_preset, keep, read_origin
 from training.preset_files import read_preset
 from training.restore import restore_network
-from training.run import Trained, train_run, weights_of
+from training.run import Trained, train_only, train_run, weights_of
 from training.saved_run import load_networks, run_facts, save_run
 
 NEW = """
@@ -105,6 +105,39 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
     artefact.export_network(build_unet(config), tmp_path / "segmenter")
     with pytest.raises(CorruptVersion, match=r"holds no .* of the shape"):
         restore_network(tmp_path / "segmenter", dataclasses.replace(config, start_channels=4), "segmenter")
+
+
+def test_a_kept_network_stays_as_it_is_and_the_other_begins_anew(tiny_run: tuple[Path, Trained], tmp_path: Path):
+    folder, trained = tiny_run
+    preset = dataclasses.replace(trained.preset, seed=trained.preset.seed + 1)
+    origin = read_origin("production", str(folder / "registry"))
+    quiet = Console(quiet=True)
+    start = keep(preset, origin, ("segmenter",))
+    run = train_run(preset, folder / "data", tmp_path / "run", quiet, start=start)
+    alone = train_run(preset, folder / "data", tmp_path / "alone", quiet)
+    for one, other in zip(run.segmenter.get_weights(), trained.segmenter.get_weights(), strict=True):
+        assert (one == other).all()
+    for one, other in zip(run.locator.get_weights(), alone.locator.get_weights(), strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+    assert run.origin == {"name": "2026.1.1", "digest": origin.start.digest, "kept": "segmenter"}
+    assert list(run.seconds) == ["locator"]
+    with pytest.raises(InvalidConfiguration, match="trains no network segmenter; there is locator"):
+        train_only("segmenter", preset, folder / "data", tmp_path / "only", quiet, start=start)
+
+
+def test_what_cannot_be_kept_is_refused(tiny_run: tuple[Path, Trained]):
+    folder, trained = tiny_run
+    origin = read_origin("production", str(folder / "registry"))
+    preset = trained.preset
+    longer = dataclasses.replace(preset, segmenter=dataclasses.replace(preset.segmenter, steps=7))
+    for asked, names, message in (
+        (preset, ("retina",), "--keep retina: there is locator and segmenter"),
+        (preset, ("locator", "segmenter"), "nothing is left to train"),
+        (longer, ("segmenter",), "segmenter.steps: 7, but that of 2026.1.1 was trained with 2"),
+    ):
+        with pytest.raises(InvalidConfiguration, match=message):
+            keep(asked, origin, names)
+    assert keep(longer, origin, ("locator",)).kept == ("locator",)
 
 
 def test_old_sources_give_their_share_of_the_samples(tmp_path: Path):
