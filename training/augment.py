@@ -30,7 +30,6 @@ NOISE_LEVELS = 2**16  # a deviate within ±4.3 of the normal distribution for ea
 PROBABILITIES = (
     "atrophy",
     "contrast",
-    "disc_hidden",
     "flare",
     "grey",
     "hide",
