@@ -21,7 +21,13 @@ TOLERANCE = 5  # pixels; window in which a boundary still counts as met
 
 
 def dice_and_cross_entropy(target: Any, prediction: Any) -> Any:
-    """1 - soft Dice of each channel, plus its mean binary cross-entropy; of an empty target, what `_too_much` says.
+    """1 - soft Dice of each channel, plus its mean binary cross-entropy."""
+    known, target, prediction = _known(target, prediction)
+    return _over_known((1.0 - _soft_dice(target, prediction)) + _mean(_cross_entropy(target, prediction)), known)
+
+
+def dice_or_nothing(target: Any, prediction: Any) -> Any:
+    """`dice_and_cross_entropy`; of an empty target, `_too_much` in place of Dice.
 
     Dice is no loss there: whatever is drawn, it stays near 1, and nothing pulls it down.
     """

@@ -8,13 +8,23 @@ import sys
 import numpy as np
 import pytest
 
-from training.losses import LOSSES, boundary, dice_and_cross_entropy, dice_of_channel, focal, log_dice, tversky
+from training.losses import (
+    LOSSES,
+    boundary,
+    dice_and_cross_entropy,
+    dice_of_channel,
+    dice_or_nothing,
+    focal,
+    log_dice,
+    tversky,
+)
 
 # 4 × 4 pixels of which the left half is disc; the answer takes the upper half: 4 of 8 pixels are met.
 HALF_MET = {
     "log_dice": -np.log((2 * 4 + 1) / (8 + 8 + 1)),
     "tversky": 1 - (4 + 1) / (4 + 0.3 * 4 + 0.7 * 4 + 1),
     "focal": 8 / 16 * -np.log(1e-6),  # half of the pixels are wholly wrong, the others count nothing
+    "dice_or_nothing": 1 - 9 / 17 + 8 / 16 * -np.log(1e-6),
     "dice_and_cross_entropy": 1 - 9 / 17 + 8 / 16 * -np.log(1e-6),
 }
 
@@ -144,7 +154,7 @@ def test_a_disc_drawn_where_there_is_none_is_pulled_down_as_one_is_pulled_up():
 
     def steepness(truth: np.ndarray, where: np.ndarray) -> float:
         costs = [
-            float(np.asarray(dice_and_cross_entropy(truth, np.where(where, probability, 0.01)))[0])
+            float(np.asarray(dice_or_nothing(truth, np.where(where, probability, 0.01)))[0])
             for probability in (0.7, 0.72)
         ]
         return costs[1] - costs[0]
@@ -160,7 +170,7 @@ def test_the_more_is_drawn_where_nothing_is_the_more_it_costs():
     empty = np.zeros((1, 32, 32, 1), np.float32)
     drawn = [np.full_like(empty, 0.001) for _ in range(3)]
     drawn[1][:, :4, :4], drawn[2][:, :16, :16] = 0.9, 0.9
-    costs = [float(np.asarray(dice_and_cross_entropy(empty, each))[0]) for each in drawn]
+    costs = [float(np.asarray(dice_or_nothing(empty, each))[0]) for each in drawn]
     assert costs == sorted(costs)
     assert costs[0] < 0.05
     assert costs[2] > costs[1] + 0.5
