@@ -1,7 +1,6 @@
 """Flare: light that reaches the camera past the pupil's edge, a bright crescent along one side of the field of view.
 
-It is yellow, green or white, often the brightest thing in the picture, and some cameras have it in half of their
-photographs.
+It is yellow, green or white, often the brightest thing in the picture, and frequent in some sources (Drishti-GS1).
 """
 
 import math

@@ -21,6 +21,7 @@ from tests.trained import small_preset
 from tests.training.tiny import write_tiny
 from tests.versions import manifest
 from training.accelerator import choose
+from training.card import _origin as told_origin
 from training.cli import main
 from training.config import Preset
 from training.device_engine import segmenter_on
@@ -121,6 +122,7 @@ def test_a_kept_network_stays_as_it_is_and_the_other_begins_anew(tiny_run: tuple
         assert one == pytest.approx(other, abs=1e-6)
     assert run.origin == {"name": "2026.1.1", "digest": origin.start.digest, "kept": "segmenter"}
     assert list(run.seconds) == ["locator"]
+    assert told_origin(run.origin) == [f"The segmenter is that of 2026.1.1 (sha256 {origin.start.digest}), as it was."]
     with pytest.raises(InvalidConfiguration, match="trains no network segmenter; there is locator"):
         train_only("segmenter", preset, folder / "data", tmp_path / "only", quiet, start=start)
 
