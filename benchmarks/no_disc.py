@@ -7,8 +7,6 @@ of fundus photographs are cut so that the disc is not in them; a painted-over di
 The photographs that these were made of are read as they are too: a version that refuses everything is of no use.
 """
 
-import argparse
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -19,14 +17,15 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from benchmarks import of_a_version
+from model.biomarkers import measure
 from model.registry import open_registry
 from model.segmenter import Segmentation, Segmenter
 from training.preset_files import read_preset
-from training.sources.example import Example
+from training.sources.example import Example, labels_of
 from training.split import read_splits
 
 RESULTS = Path(__file__).parent / "results"
-ROOT = Path(__file__).parents[1]
 SOURCES = ("drishti-gs1", "idrid", "refuge-full")  # whole views with an annotated disc
 SAMPLES = (("skimage", "data"), ("sklearn", "datasets/images"))
 NOT_OTHER = ("retina.jpg", "microaneurysms.png")  # of these samples: fundus photographs
@@ -40,12 +39,7 @@ AT_A_TIME = 8
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--registry", default="bundled")
-    parser.add_argument("--version", default="production")
-    shared = Path(os.environ.get("CUPDISC_SHARED", ROOT.parent / "shared"))
-    parser.add_argument("--data", type=Path, default=shared / "data")
-    options = parser.parse_args()
+    options = of_a_version.options(__doc__)
     segmenter = Segmenter(open_registry(options.registry).open(options.version))
     splits = read_splits(read_preset("bundled"), options.data)
     examples = [each for name in SOURCES for each in (*splits[name].training, *splits[name].held_out)]
@@ -122,8 +116,9 @@ def painted_over(example: Example) -> np.ndarray:
 
 def disc_of(example: Example, photograph: np.ndarray) -> tuple[float, float, float]:
     """Centre and radius of a circle of its area, pixels."""
-    rows, columns = np.nonzero(example.read_shares(photograph.shape[:2]).disc > 127)
-    return float(columns.mean()), float(rows.mean()), float(np.sqrt(rows.size / np.pi))
+    disc = measure(labels_of(example.read_shares(photograph.shape[:2]))).disc
+    assert disc is not None
+    return disc.centre.x, disc.centre.y, float(np.sqrt(disc.area / np.pi))
 
 
 def answers(segmenter: Segmenter, pictures: Iterator[np.ndarray]) -> list[Segmentation]:

@@ -7,9 +7,7 @@ a user's would be. Blur, noise and compression are made at the photograph's own 
 by the same share of the width than one of whole photographs.
 """
 
-import argparse
 import io
-import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +20,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from benchmarks import of_a_version
 from model import retina
 from model.registry import open_registry
 from model.segmenter import Segmenter
@@ -31,7 +30,6 @@ from training.sources.example import Example
 from training.split import read_splits
 
 RESULTS = Path(__file__).parent / "results"
-ROOT = Path(__file__).parents[1]
 BAD_DISC = 0.8  # Dice below which a disc counts as wrong
 HAZE = 200  # grey level of what lies before the retina
 
@@ -136,12 +134,7 @@ class Worsened(Example):
 
 def main() -> None:
     """Measure and write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--registry", default="bundled")
-    parser.add_argument("--version", default="production")
-    shared = Path(os.environ.get("CUPDISC_SHARED", ROOT.parent / "shared"))
-    parser.add_argument("--data", type=Path, default=shared / "data")
-    options = parser.parse_args()
+    options = of_a_version.options(__doc__)
     artefact = open_registry(options.registry).open(options.version)
     segmenter = Segmenter(artefact)
     held_out = [

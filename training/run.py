@@ -221,20 +221,17 @@ def _complete(views: list[View], outputs: tuple[str, ...]) -> set[str]:
 
 
 def _mean_of(members: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    """Conventions as the members of a network learnt them, on average; of none where it was not trained."""
-    return (
-        {}
-        if not members
-        else {
-            name: {key: round(float(np.mean([each[name][key] for each in members])), 3) for key in values}
-            for name, values in members[0].items()
-        }
-    )
+    """Conventions as the members of a network learnt them, on average; empty where it was not trained."""
+    return {
+        name: {key: round(float(np.mean([each[name][key] for each in members])), 3) for key in values}
+        for first in members[:1]
+        for name, values in first.items()
+    }
 
 
 def _joined(members: list[Shifts]) -> Shifts:
-    """Shifts of the weights of all members, which stand one member after the other."""
-    return {} if not members else {name: [shift for member in members for shift in member[name]] for name in members[0]}
+    """Shifts of the weights of all members, which stand one member after the other; empty where it was not trained."""
+    return {name: [shift for member in members for shift in member[name]] for first in members[:1] for name in first}
 
 
 def in_convention(trained: Trained, name: str) -> Trained:
