@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from model.artefact import Manifest
+from model.artefact import NETWORKS, Manifest
 from training.calibrate import COVERAGE
 from training.compare import OWN
 from training.populations import population
@@ -132,7 +132,7 @@ def _recalibrated(made_of: dict[str, str]) -> list[str]:
 def _learnt_encoders(preset: dict[str, Any]) -> list[str]:
     """What else went into a network than the sources: nothing, or what its encoder had learnt before."""
     lines = []
-    for name in ("locator", "segmenter"):
+    for name in NETWORKS:
         config = preset[name]
         several = len(_each(config)) > 1 or config["network"].get("members", 1) > 1
         for each in _each(config):

@@ -119,7 +119,8 @@ def scale(
     network: Annotated[list[str] | None, typer.Option(help="locator or segmenter; both by themselves.")] = None,
 ) -> None:
     """A dry run for many devices under JAX: shapes, memory and what they exchange in a step. Nothing is computed."""
-    from training.scale import NETWORKS, scaled, scaled_table
+    from model.artefact import NETWORKS
+    from training.scale import scaled, scaled_table
 
     console.print(scaled_table(scaled(preset, devices or (8, 32, 256), per_device, network or NETWORKS)))
 

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from model.artefact import NETWORKS
 from model.errors import InvalidConfiguration
 from model.unet_config import UNetConfig
 from training.augment import Augmentation
@@ -194,7 +195,7 @@ def preset_from_dict(values: dict[str, Any]) -> Preset:
     preset = build(Preset, values, "", problems)
     problems += _across(values)
     if preset is not None and not problems:
-        for part in ("locator", "segmenter"):
+        for part in NETWORKS:
             own = getattr(preset, part).sources
             if not any(own.get(source.name, source.weight) for source in preset.sources if not source.left_out):
                 problems.append(f"{part}: no source has a weight, so there is nothing to train on")

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model.artefact import NETWORKS
 from model.errors import InvalidConfiguration
 from model.registry import open_registry
 from model.unet_config import UNetConfig
 from training.config import NetworkConfig, Preset, preset_from_dict
 from training.restore import restore_network
-from training.run import NETWORKS, Start, weights_of
+from training.run import Start, weights_of
 from training.saved_run import load_networks, run_facts
 
 
@@ -34,7 +35,8 @@ def read_origin(name: str, registry: str) -> Origin:
     folder = Path(name)
     if (folder / "run.json").is_file():
         facts, digest = run_facts(folder)
-        return Origin(Start(name, digest, *load_networks(folder, facts)), preset_from_dict(facts["preset"]))
+        networks = dict(zip(NETWORKS, load_networks(folder, facts), strict=True))
+        return Origin(Start(name, digest, networks), preset_from_dict(facts["preset"]))
     version = open_registry(registry).open(name)
     manifest = version.manifest
     try:
@@ -42,10 +44,11 @@ def read_origin(name: str, registry: str) -> Origin:
         configs = [UNetConfig(**getattr(manifest, part).config) for part in NETWORKS]
     except (KeyError, TypeError) as error:
         raise InvalidConfiguration(f"version {manifest.version} does not tell how it was trained: {error!r}") from error
-    networks = [
-        restore_network(version.folder / part, config, part) for part, config in zip(NETWORKS, configs, strict=True)
-    ]
-    return Origin(Start(manifest.version, version.digest, *networks), preset)
+    networks = {
+        part: restore_network(version.folder / part, config, part)
+        for part, config in zip(NETWORKS, configs, strict=True)
+    }
+    return Origin(Start(manifest.version, version.digest, networks), preset)
 
 
 def continue_preset(new: Preset, old: Preset, old_share: float) -> Preset:
@@ -95,7 +98,8 @@ def keep(new: Preset, origin: Origin, names: tuple[str, ...]) -> Start:
         ]
     if wrong:
         raise InvalidConfiguration("\n".join(wrong))
-    return dataclasses.replace(origin.start, kept=tuple(name for name in NETWORKS if name in names))
+    kept = {name: network for name, network in origin.start.continued.items() if name in names}
+    return dataclasses.replace(origin.start, continued={}, kept=kept)
 
 
 def _trained_how(preset: Preset, name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from model import normalisation
+from model.artefact import NETWORKS
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from model.retina import Frame
@@ -25,21 +26,18 @@ from training.train import Task, TrainedNetwork, train_network
 from training.views import ROI_DIAMETERS, ROI_SIZE, WHOLE, Cut, View, cut_all
 from training.whole_file import writing
 
-NETWORKS = ("locator", "segmenter")
-
 
 @dataclass(frozen=True)
 class Start:
-    """Networks whose weights a run starts from; `digest` is their version's, or that of their run's `run.json`.
+    """Trained networks that a run builds on, by their names of NETWORKS; what is in neither table begins anew.
 
-    Where some are `kept`, those are taken as they are, and the others begin anew, as without a start.
+    `digest` is their version's, or that of their run's `run.json`.
     """
 
     name: str  # 2026.11.1, or the run's folder
     digest: str
-    locator: keras.Model
-    segmenter: keras.Model
-    kept: tuple[str, ...] = ()  # of NETWORKS
+    continued: dict[str, keras.Model] = field(default_factory=dict)  # training goes on from their weights
+    kept: dict[str, keras.Model] = field(default_factory=dict)  # taken as they are
 
     @property
     def facts(self) -> dict[str, str]:
@@ -92,7 +90,7 @@ def train_run(
         data: the folder that holds the sources' folders.
         out: folder for checkpoints and logs.
         accelerator: None for what `accelerator.choose` finds.
-        start: what the weights start from; None for random ones.
+        start: what the run builds on; None where all networks begin anew.
         command: for the record.
         cache: the photographs as they were prepared, which are then not decoded; the samples are the same.
     Raises:
@@ -104,7 +102,7 @@ def train_run(
     apart: dict[str, list[TrainedNetwork]] = {}
     for name, config in zip(NETWORKS, (preset.locator, preset.segmenter), strict=True):
         if start and name in start.kept:
-            models[name], apart[name] = getattr(start, name), []
+            models[name], apart[name] = start.kept[name], []
             continue
         names = [each for each, (part, _) in networks_of(preset).items() if part == name]
         apart[name] = [_train(each, preset, material, out, console, accelerator, start) for each in names]
@@ -145,8 +143,7 @@ def train_only(
     Raises:
         InvalidConfiguration: the preset has no such network; and as `train_run`.
     """
-    kept = start.kept if start else ()
-    found = [each for each, (part, _) in networks_of(preset).items() if part not in kept]
+    found = [each for each, (part, _) in networks_of(preset).items() if start is None or part not in start.kept]
     if name not in found:
         raise InvalidConfiguration(f"{preset.name} trains no network {name}; there is {', '.join(found)}")
     material = _gather(preset, data, out, console, cache)
@@ -193,7 +190,7 @@ def _train(
 ) -> TrainedNetwork:
     """One of `networks_of`."""
     part, number = networks_of(preset)[name]
-    start = None if start and start.kept else start
+    origin = start.continued.get(part) if start else None
     config: NetworkConfig = getattr(preset, part)
     views = material.views[part]
     task = Task(
@@ -208,8 +205,8 @@ def _train(
         preset.mixed_precision,
         preset.steps_per_epoch,
         json.dumps(material.digests, sort_keys=True),
-        member_of(getattr(start, part), config.shape, number) if start else None,
-        start.digest if start else "",
+        member_of(origin, config.shape, number) if origin else None,
+        start.digest if start and origin else "",
         conventions_of(preset, config, _complete(views, config.network.outputs)),
     )
     return train_network(task, out, console, accelerator)

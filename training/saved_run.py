@@ -8,11 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from model.artefact import NETWORKS
 from model.errors import InvalidConfiguration
 from model.normalisation import Distribution
 from training.config import preset_from_dict
 from training.conventions import Shifts
-from training.run import NETWORKS, Trained
+from training.run import Trained
 from training.sources.example import digest
 from training.split import read_splits
 from training.whole_file import whole_file

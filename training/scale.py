@@ -17,12 +17,12 @@ from typing import Any
 
 from rich.table import Table
 
+from model.artefact import NETWORKS
 from model.errors import InvalidConfiguration
 from training.config import NetworkConfig, Preset
 from training.preset_files import read_preset
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-NETWORKS = ("locator", "segmenter")
 MOST_DEVICES = 1024
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 # machine code is made and never run, so LLVM need not make it good; sharding and memory were decided before

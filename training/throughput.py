@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import keras
 from rich.table import Table
 
+from model.artefact import NETWORKS
 from model.normalisation import Distribution
 from training.accelerator import Accelerator
 from training.batches import Batch, batches, queue_length
 from training.cache import Cache
 from training.config import NetworkConfig, Preset
-from training.run import NETWORKS, estimate_distribution, gather_views, weights_of
+from training.run import estimate_distribution, gather_views, weights_of
 from training.split import Split, disc_cut_of
 from training.train import compiled_network
 from training.views import WHOLE, View
