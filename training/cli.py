@@ -153,7 +153,7 @@ def publish(
     that held nothing out, or nothing of a source that production was judged on.
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever trained it: only TensorFlow writes what every engine reads
-    from training.evaluate import read_csv
+    from training.evaluate import read_left_out
     from training.finish import Facts
     from training.publish import publish_run
     from training.run import in_convention, only_member
@@ -173,7 +173,7 @@ def publish(
         command=trained.command,
         device=trained.device,
     )
-    evidence = [result for path in left_out or () for result in read_csv(path)]
+    evidence = read_left_out(left_out or ())
     published = publish_run(trained, facts, target, alias, console, evidence, margin, force)
     console.print(f"published: {published.manifest.version} in {target}")
 
@@ -190,13 +190,13 @@ def recalibrate(
 
     Nothing is trained: with more evidence, or another rule for the limits, the same networks become another version.
     """
-    from training.evaluate import read_csv
+    from training.evaluate import read_left_out
     from training.figures import metrics_table
     from training.finish import Facts
     from training.recalibrate import recalibrate as run_recalibration
 
     target = open_registry(registry)
-    evidence = [result for path in left_out or () for result in read_csv(path)]
+    evidence = read_left_out(left_out or ())
     now = datetime.now(UTC).replace(microsecond=0)
     facts = Facts(
         version=target.next_version(now.year, now.month),

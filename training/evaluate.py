@@ -13,6 +13,7 @@ from model.biomarkers import measure
 from model.errors import InvalidConfiguration
 from model.masks import Label
 from model.segmenter import Segmentation, Segmenter
+from training.judging import LEFT_OUT, NEVER_SEEN
 from training.metrics import dice, hausdorff_95, radii_ratio, reliability
 from training.sources.example import Example, Shares, labels_of, read_each
 from training.whole_file import whole_file
@@ -50,6 +51,7 @@ class Result:
     cup_hausdorff95: float | None = None
     disc_diameter: float | None = None  # pixels, of the circle of the annotated disc's area
     locator_confidence: float | None = None
+    how: str | None = None  # what the version knew of the source, in the words of `judging`
     # (2, BINS, 3) `metrics.reliability` of disc and cup, the cup's all 0 where not annotated; not in the table
     pixels: np.ndarray | None = field(default=None, compare=False, repr=False)
 
@@ -175,6 +177,23 @@ def read_csv(path: Path) -> list[Result]:
             return [_RESULT.validate_python(_without_blanks(row)) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error, ValidationError) as error:
         raise InvalidConfiguration(f"{path}: no table of results: {error}") from error
+
+
+def read_left_out(paths: Sequence[Path]) -> list[Result]:
+    """Of tables as `read_csv` takes them, the photographs of sources that the versions never saw.
+
+    A table from before the column `how` tells nothing of that and is taken whole.
+
+    Raises:
+        InvalidConfiguration: not such a table, or one without any such photograph.
+    """
+    found = []
+    for path in paths:
+        unseen = [result for result in read_csv(path) if result.how in (None, LEFT_OUT, NEVER_SEEN)]
+        if not unseen:
+            raise InvalidConfiguration(f"{path}: no photograph of a source that was left out")
+        found += unseen
+    return found
 
 
 def _without_blanks(row: dict[str, str]) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from training import calibrate
 from training.card import write_card
 from training.compare import compare, not_compared
 from training.evaluate import Result, evaluate, write_csv
+from training.judging import HELD_OUT, LEFT_OUT
 from training.report import write_report
 from training.sources.example import Example
 from training.split import Split
@@ -78,12 +79,12 @@ def finish(
             calibration=calibrate.interval(results, left_out),
         )
     final = artefact.write(folder, manifest)
-    results = evaluated(final, seen, console)
-    not_seen = evaluated(final, unseen, console)
+    results = [dataclasses.replace(each, how=HELD_OUT) for each in evaluated(final, seen, console)]
+    not_seen = [dataclasses.replace(each, how=LEFT_OUT) for each in evaluated(final, unseen, console)]
     metrics = [
-        *summarise(results, "held out"),
+        *summarise(results, HELD_OUT),
         *further_metrics(manifest),
-        *summarise(not_seen, "left out"),
+        *summarise(not_seen, LEFT_OUT),
         *summarise(left_out, "left out of another run"),
     ]
     if production is not None:

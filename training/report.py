@@ -1,6 +1,7 @@
 """An evaluation as one HTML file that needs nothing else: figures, refusals and, where asked for, the worst answers."""
 
 import base64
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def write_evaluation(
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    everything = [result for name in judged for result in results[name]]
+    everything = [dataclasses.replace(each, how=part.how) for name, part in judged.items() for each in results[name]]
     write_csv(everything, folder / "photographs.csv")
     with whole_file(folder / "metrics.json") as partial:
         partial.write_text(json.dumps(list(figures), indent=1) + "\n", encoding="utf-8")

@@ -12,12 +12,13 @@ from model.segmenter import Segmenter
 from tests.training.full_disk import room_for
 from tests.training.results import result
 from training.calibrate import OPEN
-from training.evaluate import COLUMNS, evaluate, overlaps, read_csv, write_csv
+from training.evaluate import COLUMNS, evaluate, overlaps, read_csv, read_left_out, write_csv
+from training.judging import HELD_OUT, LEFT_OUT, NEVER_SEEN
 from training.run import Trained
 from training.sources.folder import read_source
 from training.whole_file import CannotWrite
 
-LEFT_OUT = Path(__file__).parents[2] / "training" / "left_out" / "drishti-gs1.csv"
+TABLE = Path(__file__).parents[2] / "training" / "left_out" / "drishti-gs1.csv"
 
 
 def test_a_table_gives_back_what_was_written(tmp_path: Path):
@@ -31,17 +32,37 @@ def test_a_table_gives_back_what_was_written(tmp_path: Path):
 
 
 def test_a_table_from_before_there_were_distances_is_read(tmp_path: Path):
-    with LEFT_OUT.open(encoding="utf-8", newline="") as file:
+    with TABLE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     older = [name for name in rows[0] if name != "glaucoma" and not name.endswith("hausdorff95")]
     with (tmp_path / "older.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, older, extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)
-    results, whole = read_csv(tmp_path / "older.csv"), read_csv(LEFT_OUT)
+    results, whole = read_csv(tmp_path / "older.csv"), read_csv(TABLE)
     assert len(results) == 50
     assert results == [replace(each, glaucoma=None, disc_hausdorff95=None, cup_hausdorff95=None) for each in whole]
     assert whole[0].disc_hausdorff95 is not None
+
+
+def test_held_out_photographs_of_known_sources_are_no_evidence_about_new_ones(tmp_path: Path):
+    write_csv(
+        [
+            result("hospital", how=LEFT_OUT),
+            result("clinic", how=HELD_OUT),
+            result("practice", how=NEVER_SEEN),
+        ],
+        tmp_path / "table.csv",
+    )
+    assert [each.source for each in read_left_out([tmp_path / "table.csv"])] == ["hospital", "practice"]
+    write_csv([result("clinic", how=HELD_OUT)], tmp_path / "known.csv")
+    with pytest.raises(InvalidConfiguration, match=r"known\.csv: no photograph of a source that was left out"):
+        read_left_out([tmp_path / "table.csv", tmp_path / "known.csv"])
+
+
+def test_a_table_from_before_it_told_what_the_version_knew_is_evidence_as_a_whole(tmp_path: Path):
+    write_csv([result("hospital"), result("clinic")], tmp_path / "older.csv")
+    assert len(read_left_out([tmp_path / "older.csv"])) == 2
 
 
 def test_a_full_disk_leaves_the_table_that_was_there(tmp_path: Path):

@@ -63,6 +63,7 @@ def test_figures_in_the_report_are_those_of_the_photographs(drawn_version: Artef
     metrics = json.loads((drawn_version.folder / "report" / "metrics.json").read_text())
     (whole,) = [row for row in metrics if row["source"] == "whole" and row["how"] == "held out"]
     assert whole["disc_dice"] == pytest.approx(np.mean(dice), abs=1e-4)
+    assert {row.split(",")[header.index("how")] for row in rows[1:]} == {"held out"}
 
 
 def test_results_survive_their_table(drawn_version: Artefact, tmp_path: Path):
