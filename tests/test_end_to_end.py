@@ -43,7 +43,9 @@ def held_out(bundled: Artefact) -> list[Example]:
 def test_the_example_agrees_with_what_was_measured_by_hand(segmenter: Segmenter):
     (answer,) = segmenter.segment([decode(EXAMPLE.read_bytes()).pixels])
     assert answer.gradable
-    assert answer.ratios.vertical == pytest.approx(example_by_hand.VERTICAL_RATIO, abs=0.08)
+    by_hand = example_by_hand.VERTICAL_RATIO
+    assert answer.ratios.vertical == pytest.approx(by_hand, abs=0.1)  # two experts differ by 0.03 to 0.08, on average
+    assert answer.vertical_interval.low < by_hand < answer.vertical_interval.high
     top, bottom = example_by_hand.DISC_ROWS
     assert answer.disc.box.top == pytest.approx(top, abs=12)
     assert answer.disc.box.top + answer.disc.box.height - 1 == pytest.approx(bottom, abs=12)

@@ -113,6 +113,8 @@ def _share_out(
     new: Preset, old: Preset, config: NetworkConfig, old_config: NetworkConfig, added: set[str], old_share: float
 ) -> NetworkConfig:
     """The table of one network's sources: `added` together give `old_share` of the samples."""
+    if not added:
+        return config
     own = weights_of(new, config)
     theirs = {name: weight for name, weight in weights_of(old, old_config).items() if name in added}
     left_out = {source.name for source in (*new.sources, *old.sources) if source.left_out}
