@@ -1,8 +1,9 @@
 """`cupdisc segment` over 500 whole photographs, beside the least that any program would have to do with them.
 
-That least is: read a file, let Pillow decode it at the same reduced scale, call the locator and the segmenter once each
-on ready inputs; nothing else. It is taken in two ways: in one loop, where the networks have all cores and decoding has
-one; and in as many processes as there are cores. All take turns. Writes one dated Markdown file.
+That least is: read files, let Pillow decode them at the same reduced scale, call the locator and the segmenter once
+each on ready inputs; nothing else. It is taken in three ways: in one loop, where the networks have all cores and
+decoding has one; in as many processes as there are cores; and in as many processes with as many photographs in a call
+as `cupdisc segment` has. All take turns. Writes one dated Markdown file.
 """
 
 import argparse
@@ -38,6 +39,12 @@ from service.worker import Here, Job
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 3
+TOGETHER = 4  # photographs in a call of a network, as `Job.together` has it
+LIMITS = {  # whether all cores get a process each, and how many photographs share a call
+    "one loop": (False, 1),
+    "a process for each core": (True, 1),
+    f"a process for each core, {TOGETHER} in a call": (True, TOGETHER),
+}
 WAYS = {"table alone": (False, False), "masks": (True, False), "masks and overlays": (True, True)}
 
 
@@ -61,10 +68,11 @@ def main() -> None:
         for number, content in enumerate(varied(options.photographs)):
             (eyes / f"{number:05}.jpg").write_bytes(content)
         size = sum(file.stat().st_size for file in eyes.iterdir()) / options.photographs / 1e6
-        loops, limits, ways = [], [], {name: [] for name in WAYS}
+        limits: dict[str, list[Timing]] = {name: [] for name in LIMITS}
+        ways: dict[str, list[Timing]] = {name: [] for name in WAYS}
         for number in range(options.rounds):  # side by side: the machine's mood is the same for all
-            loops.append(bare(eyes, processes=1))
-            limits.append(bare(eyes, processes=usable_cores()))
+            for name, (crowd, together) in LIMITS.items():
+                limits[name].append(bare(eyes, usable_cores() if crowd else 1, together))
             for name, (masks, overlays) in WAYS.items():
                 if number == 0 or name == "table alone":
                     ways[name].append(bulk(eyes, Path(scratch) / "out", masks, overlays))
@@ -78,11 +86,11 @@ def main() -> None:
         f"{options.photographs} JPEGs, {min(WIDTHS)} to {max(WIDTHS)} pixels wide, {size:.1f} MB each; median of "
         f"{options.rounds} rounds, pictures once. Load average at the end {os.getloadavg()[0]:.1f}.",
         "",
-        "| what | photographs per s, at work | ÷ the loop | ÷ the processes | from start to end of the command |",
-        "|---|---|---|---|---|",
-        row("bare decoding + bare networks, one loop", loops, loops, limits),
-        row("bare decoding + bare networks, a process for each core", limits, loops, limits),
-        *(row(f"cupdisc segment, {name}", timings, loops, limits) for name, timings in ways.items()),
+        "| what | photographs per s, at work | ÷ the loop | ÷ the processes | ÷ these, as many in a call"
+        " | from start to end of the command |",
+        "|---|---|---|---|---|---|",
+        *(row(f"bare decoding + bare networks, {name}", timings, *limits.values()) for name, timings in limits.items()),
+        *(row(f"cupdisc segment, {name}", timings, *limits.values()) for name, timings in ways.items()),
     ]
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / f"{now:%Y-%m-%d}-bulk.md"
@@ -108,12 +116,13 @@ def bulk(eyes: Path, out: Path, masks: bool, overlays: bool) -> Timing:
     artefact = open_registry(settings.registry).open(settings.version)
     by = Here(settings.registry, artefact.manifest.version, settings.engine, settings.precision)
     job = Job(by, Limits(), out, masks, overlays)
+    assert job.together == TOGETHER
     moments = []
     for done in Run(find([eyes], out), job, usable_cores()):
         assert done.wrong is None, done
         moments.append(time.perf_counter())
-    cores = usable_cores()
-    working = (len(moments) - cores) / (moments[-1] - moments[cores - 1])  # from each worker's first to the last of all
+    first = usable_cores() * TOGETHER  # that each worker has in its first call
+    working = (len(moments) - first) / (moments[-1] - moments[first - 1])
     shutil.rmtree(out)
     flags = [] if masks else ["--no-masks"]
     flags += [] if overlays else ["--no-overlays"]
@@ -123,7 +132,7 @@ def bulk(eyes: Path, out: Path, masks: bool, overlays: bool) -> Timing:
     return Timing(working, len(moments) / whole)
 
 
-def bare(eyes: Path, processes: int) -> Timing:
+def bare(eyes: Path, processes: int, together: int) -> Timing:
     """The limit, by processes that share the cores and begin together once all are ready."""
     files = sorted(eyes.iterdir())
     threads = usable_cores() // processes
@@ -131,7 +140,8 @@ def bare(eyes: Path, processes: int) -> Timing:
     barrier = context.Barrier(processes + 1)
     began = time.perf_counter()
     crew = [
-        context.Process(target=least, args=(files[number::processes], threads, barrier)) for number in range(processes)
+        context.Process(target=least, args=(files[number::processes], threads, together, barrier))
+        for number in range(processes)
     ]
     for process in crew:
         process.start()
@@ -144,23 +154,25 @@ def bare(eyes: Path, processes: int) -> Timing:
     return Timing(len(files) / (ended - ready), len(files) / (ended - began))
 
 
-def least(files: list[Path], threads: int, barrier: Barrier) -> None:
+def least(files: list[Path], threads: int, together: int, barrier: Barrier) -> None:
     """What no program can do without."""
     artefact = open_registry("bundled").open("production")
     smallest = Segmenter(artefact).smallest_side
     networks = artefact.load_networks(threads=threads)
     entries = (artefact.manifest.locator, artefact.manifest.segmenter)
-    inputs = [np.zeros((1, entry.input_size, entry.input_size, 3), np.float32) for entry in entries]
+    inputs = [np.zeros((together, entry.input_size, entry.input_size, 3), np.float32) for entry in entries]
     for network, ready in zip(networks, inputs, strict=True):
         network(ready)
     barrier.wait()
-    for file in files:
-        image = Image.open(file)
-        reduction = next((each for each in (8, 4, 2) if min(image.size) // each >= smallest), 1)
-        image.draft(None, (image.width // reduction, image.height // reduction))
-        np.asarray(image)
+    for first in range(0, len(files), together):
+        some = files[first : first + together]
+        for file in some:
+            image = Image.open(file)
+            reduction = next((each for each in (8, 4, 2) if min(image.size) // each >= smallest), 1)
+            image.draft(None, (image.width // reduction, image.height // reduction))
+            np.asarray(image)
         for network, ready in zip(networks, inputs, strict=True):
-            network(ready)
+            network(ready[: len(some)])
 
 
 def timed(action: Callable[[], object]) -> float:
