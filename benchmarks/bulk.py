@@ -35,11 +35,10 @@ from model.segmenter import Segmenter
 from service.bulk import Run
 from service.files import find
 from service.settings import Settings
-from service.worker import Here, Job
+from service.worker import TOGETHER, Here, Job
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = 3
-TOGETHER = 4  # photographs in a call of a network, as `Job.together` has it
 LIMITS = {  # whether all cores get a process each, and how many photographs share a call
     "one loop": (False, 1),
     "a process for each core": (True, 1),
@@ -116,7 +115,6 @@ def bulk(eyes: Path, out: Path, masks: bool, overlays: bool) -> Timing:
     artefact = open_registry(settings.registry).open(settings.version)
     by = Here(settings.registry, artefact.manifest.version, settings.engine, settings.precision)
     job = Job(by, Limits(), out, masks, overlays)
-    assert job.together == TOGETHER
     moments = []
     for done in Run(find([eyes], out), job, usable_cores()):
         assert done.wrong is None, done

@@ -30,6 +30,7 @@ from service.files import UNFINISHED, Photograph
 from service.schemas import PngMask, SegmentationAnswer, Structure
 from service.table import Row
 
+TOGETHER = 4  # photographs: as many in one call of a network cost a tenth less than one by one
 PIXELS_TOGETHER = 8_000_000  # as decoded; from here on no further photograph joins
 FILE_ERRORS = (CupDiscError, OSError, MemoryError)  # that one photograph alone meets
 
@@ -75,8 +76,8 @@ class Job:
 
     @property
     def together(self) -> int:
-        """Photographs that one worker works on at a time: four in one call of a network cost a tenth less than one."""
-        return 4 if isinstance(self.by, Here) else 1
+        """Photographs that one worker works on at a time."""
+        return TOGETHER if isinstance(self.by, Here) else 1
 
 
 @dataclass(frozen=True)
