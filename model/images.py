@@ -172,6 +172,8 @@ def _check_header(image: ImageFile, limits: Limits) -> None:
 
 def _rgb(image: ImageFile) -> np.ndarray:
     """(H, W, 3) uint8 of a loaded image of any mode."""
+    if isinstance(image, jpeg.Jpeg) and image.rgb is not None:
+        return image.rgb
     if image.mode.startswith("I;16"):
         return np.repeat(_grey_from_16_bits(image)[..., None], 3, axis=2)
     if image.has_transparency_data:

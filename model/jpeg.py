@@ -1,10 +1,16 @@
-"""A JPEG's pixels, reduced where fewer will do, and the proof that all of them are there."""
+"""A JPEG's pixels, reduced where fewer will do, and the proof that all of them are there.
+
+What cameras write, one scan of Huffman codes in grey or YCbCr, is decoded by TurboJPEG straight into an array, in three
+quarters of the time that Pillow takes; the pixels are the same. TurboJPEG tells of whatever it stumbles over. Such a
+file, and every other kind, is decoded and judged by way of Pillow.
+"""
 
 import io
 import re
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -20,6 +26,7 @@ WITHOUT_LENGTH = (0x01, 0xD8)
 HUFFMAN_FRAMES, SEQUENTIAL_FRAMES = (0xC0, 0xC1, 0xC2), (0xC0, 0xC1)
 READ_AHEAD = bytes(range(1, 17))  # libjpeg fetches 8 bytes at a time
 END, SCAN = 0xD9, 0xDA
+QUICK_MODES = ("L", "RGB")  # Pillow's, of what TurboJPEG turns into the very same RGB
 UNLIKELY = bytes(73 * column % 256 for column in range(256))  # grey levels, as no scene has them side by side
 FEWER_ROWS = "the JPEG file holds fewer rows than its header says"
 
@@ -114,10 +121,26 @@ def load(image: "Jpeg", data: bytes, markers: Markers, smallest_side: int | None
         image.draft(None, (width // reduction, height // reduction))
         image.reduction = reduction
     if markers.scans == 1 and markers.sequential:
+        image.rgb = _by_turbojpeg(image, data, reduction) if markers.huffman and image.mode in QUICK_MODES else None
+        if image.rgb is not None:
+            return
         image.scan_end = markers.first_scan_end
     image.load()
     if image.scan_end is None and markers.huffman:
         _check_complete(data, image, markers.first_scan_end)
+
+
+def _by_turbojpeg(image: "Jpeg", data: bytes, reduction: int) -> np.ndarray | None:
+    """(h, w, 3) uint8; None where the file is not without fault, or tells TurboJPEG another size than Pillow."""
+    width, height = (-(-length // reduction) for length in image.whole_size)
+    try:
+        whole = simplejpeg.decode_jpeg_header(data)[:2]
+        if (whole[1], whole[0]) != image.whole_size:
+            return None
+        pixels: np.ndarray = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width)
+    except ValueError:
+        return None
+    return pixels if pixels.shape == (height, width, 3) else None
 
 
 def _check_complete(data: bytes, image: Image.Image, first_scan_end: int) -> None:
@@ -153,6 +176,7 @@ class Jpeg(JpegImageFile):
     reduction = 1
     whole_size = (0, 0)
     scan_end: int | None = None
+    rgb: np.ndarray | None = None  # (h, w, 3) uint8, where it was decoded without Pillow
     _unread: list[bytes] | None = None
 
     def _read_dpi_from_exif(self) -> None:

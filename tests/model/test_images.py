@@ -11,8 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image, ImageFile
 
+from model import jpeg
 from model.errors import (
     EmptyPhotograph,
     InvalidConfiguration,
@@ -378,6 +380,36 @@ def test_a_reduced_jpeg_is_upright_too(orientation: int, size: tuple[int, int]) 
     height, width = (length // times for length in found.shape)
     blocks = whole.pixels[: height * times, : width * times].reshape(height, times, width, times, 3)
     assert np.abs(found.pixels[:height, :width] - blocks.mean(axis=(1, 3))).mean() < 1.5
+
+
+@pytest.mark.parametrize("smallest_side", [None, 75, 200])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"restart_marker_rows": 1}, {"quality": 30}]
+)
+def test_turbojpeg_gives_the_pixels_that_pillow_gives(
+    options: dict[str, Any], mode: str, smallest_side: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encode(photograph_like(805, 601).convert(mode), "JPEG", **options)
+    with monkeypatch.context() as patched:
+        patched.setattr(jpeg.Jpeg, "load", lambda self: pytest.fail("decoded by Pillow"))
+        quick = decode(data, smallest_side=smallest_side)
+    monkeypatch.setattr(jpeg, "QUICK_MODES", ())
+    slow = decode(data, smallest_side=smallest_side)
+    assert (quick.reduction, quick.shape) == (slow.reduction, slow.shape)
+    np.testing.assert_array_equal(quick.pixels, slow.pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_jpeg_that_turbojpeg_does_not_take_is_read_all_the_same(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encode(photograph_like(805, 601).convert(mode), "JPEG", quality=92)
+    known = decode(data).pixels
+
+    def stumble(*_: object, **__: object) -> None:
+        raise ValueError("Corrupt JPEG data")
+
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", stumble)
+    np.testing.assert_array_equal(decode(data).pixels, known)
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "BMP", "WEBP"])
