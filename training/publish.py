@@ -1,8 +1,9 @@
 """A trained run → a version: exported, evaluated on held-out photographs, calibrated, compared, described."""
 
 import dataclasses
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import keras
 from rich.console import Console
 
 from model import artefact, engines
-from model.artefact import Artefact, Manifest, NetworkEntry
+from model.artefact import NETWORKS, Artefact, Manifest, NetworkEntry
+from model.errors import VersionError
 from model.segmenter import Segmenter, Thresholds
 from model.unet_config import UNetConfig
 from training import calibrate
@@ -37,6 +39,7 @@ def stage_version(
     console: Console,
     left_out: Sequence[Result] = (),
     production: Artefact | None = None,
+    kept: Mapping[str, Path] = {},
 ) -> tuple[Artefact, list[Result]]:
     """Write a whole version into an empty folder, with the figures of its held-out photographs in its manifest.
 
@@ -44,11 +47,12 @@ def stage_version(
         left_out: results of earlier runs by the same recipe on sources that they never saw. They tell how far the
             version's answers may be off on a new source: they widen the interval and stand in the card.
         production: a version to compare with, on the same photographs; `training.comparison` of the manifest tells.
+        kept: SavedModels to copy, by the names of networks, instead of writing these anew.
     Raises:
         CannotWrite: e.g. no space left.
     """
     with writing(folder):
-        return _stage(trained, facts, folder, console, left_out, production)
+        return _stage(trained, facts, folder, console, left_out, production, kept)
 
 
 def _stage(
@@ -58,9 +62,10 @@ def _stage(
     console: Console,
     left_out: Sequence[Result],
     production: Artefact | None,
+    kept: Mapping[str, Path],
 ) -> tuple[Artefact, list[Result]]:
     preset = trained.preset
-    _export(trained, folder)
+    _export(trained, folder, kept)
     manifest = Manifest(
         schema=artefact.SCHEMA,
         name=NAME,
@@ -143,7 +148,8 @@ def publish_run(
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
         folder = Path(parent) / facts.version
         folder.mkdir()
-        staged, _ = stage_version(trained, facts, folder, console, left_out, production)
+        kept = kept_networks(trained, registry)
+        staged, _ = stage_version(trained, facts, folder, console, left_out, production, kept)
         console.print(metrics_table(staged.manifest.metrics))
         if not _judging(trained):
             console.print("no photograph was held out: nothing tells how good this version is")
@@ -182,10 +188,32 @@ def _check_judged(trained: Trained, production: Manifest) -> None:
     )
 
 
-def _export(trained: Trained, folder: Path) -> None:
+def kept_networks(trained: Trained, registry: Registry) -> dict[str, Path]:
+    """SavedModels of the networks that a run took as they were, where the registry has the version they are from.
+
+    Written anew, the same weights make other bytes, which whoever stores versions would store twice.
+    """
+    names = [name for name in trained.origin.get("kept", "").split(", ") if name in NETWORKS]
+    if not names:
+        return {}
+    try:
+        version = registry.open(trained.origin["name"])
+    except VersionError:
+        return {}
+    if version.digest != trained.origin["digest"]:
+        return {}
+    shapes = {name: getattr(trained.preset, name).shape.as_dict() for name in names}
+    # of a network of several U-Nets the run may have become one of them alone
+    return {name: version.folder / name for name in names if getattr(version.manifest, name).config == shapes[name]}
+
+
+def _export(trained: Trained, folder: Path, kept: Mapping[str, Path] = {}) -> None:
     """Both SavedModels. A full disk is CannotWrite here too, though TensorFlow has errors of its own for it."""
     errors = engines.import_tensorflow().errors
     for name, network in (("locator", trained.locator), ("segmenter", trained.segmenter)):
+        if name in kept:
+            shutil.copytree(kept[name], folder / name)
+            continue
         try:
             artefact.export_network(network, folder / name)
         except errors.OpError as error:
