@@ -7,120 +7,34 @@ a user's would be. Blur, noise and compression are made at the photograph's own 
 by the same share of the width than one of whole photographs.
 """
 
-import io
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from benchmarks import of_a_version
-from model import retina
+from benchmarks.ways import WAYS, Way
 from model.registry import open_registry
 from model.segmenter import Segmenter
 from training.evaluate import Result, evaluate
 from training.judging import preset_of
-from training.sources.example import Example
+from training.sources.example import Example, Shares
 from training.split import read_splits
 
 RESULTS = Path(__file__).parent / "results"
 BAD_DISC = 0.8  # Dice below which a disc counts as wrong
-HAZE = 200  # grey level of what lies before the retina
-
-Way = Callable[[np.ndarray], np.ndarray]  # (H, W, 3) uint8 → the same, worse
-
-
-def blurred(share: float) -> Way:
-    """By a Gaussian whose deviation is a share of the width."""
-    return lambda image: cv2.GaussianBlur(image, (0, 0), share * image.shape[1])
-
-
-def exposed(gain: float) -> Way:
-    """Darker or brighter; what is too bright is cut off."""
-    return lambda image: _grey_levels(image.astype(np.float32) * gain)
-
-
-def noisy(deviation: float) -> Way:
-    """Normal noise, independent in each pixel and channel; the same each time."""
-    return lambda image: _grey_levels(image + np.random.default_rng(0).normal(0, deviation, image.shape))
-
-
-def compressed(quality: int) -> Way:
-    """Through a JPEG."""
-
-    def way(image: np.ndarray) -> np.ndarray:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file))
-
-    return way
-
-
-def shrunk(width: int) -> Way:
-    """To so many pixels across and back."""
-
-    def way(image: np.ndarray) -> np.ndarray:
-        height, whole = image.shape[:2]
-        small = cv2.resize(image, (width, max(1, round(height * width / whole))), interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (whole, height), interpolation=cv2.INTER_CUBIC)
-
-    return way
-
-
-def hazy(share: float) -> Way:
-    """As through a cataract: contrast lost to an even light, inside the field of view."""
-
-    def way(image: np.ndarray) -> np.ndarray:
-        lit = image.max(axis=-1, keepdims=True) >= retina.BLACK
-        return _grey_levels(image * (1 - share) + share * HAZE * lit)
-
-    return way
-
-
-def shaded(image: np.ndarray) -> np.ndarray:
-    """Light from one side: 15 % at the left edge, all of it at the right."""
-    return _grey_levels(image * np.linspace(0.15, 1, image.shape[1])[None, :, None])
-
-
-def red_free(image: np.ndarray) -> np.ndarray:
-    """The green channel alone."""
-    return np.repeat(image[..., 1:2], 3, axis=2)
-
-
-def swapped(image: np.ndarray) -> np.ndarray:
-    """Red and blue exchanged, as a faulty program might write it."""
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def _grey_levels(values: np.ndarray) -> np.ndarray:
-    return np.clip(values, 0, 255).astype(np.uint8)
-
-
-WAYS: dict[str, Way] = {
-    "as it is": lambda image: image,
-    **{f"blur, deviation {share:.1%} of the width": blurred(share) for share in (0.003, 0.007, 0.015, 0.03)},
-    **{f"{width} pixels across, enlarged again": shrunk(width) for width in (150, 80)},
-    **{f"exposure × {gain:g}": exposed(gain) for gain in (0.3, 0.1, 2.0, 3.5)},
-    **{f"noise of {deviation} grey levels": noisy(deviation) for deviation in (20, 50)},
-    **{f"JPEG of quality {quality}": compressed(quality) for quality in (10, 3)},
-    **{f"haze, {share:.0%}": hazy(share) for share in (0.5, 0.85)},
-    "light from one side": shaded,
-    "red-free": red_free,
-    "red and blue swapped": swapped,
-}
 
 
 @dataclass(frozen=True)
 class Worsened(Example):
-    """An example whose photograph comes worsened; its annotation stays."""
+    """An example whose photograph comes worsened, with its annotation where that shows it."""
 
-    way: Way = lambda image: image
+    way: Way = WAYS["as it is"]
 
     @classmethod
     def of(cls, example: Example, way: Way) -> Self:
@@ -129,7 +43,14 @@ class Worsened(Example):
 
     def read_photograph(self) -> np.ndarray:
         """As `Example`."""
-        return self.way(super().read_photograph())
+        return np.ascontiguousarray(self.way.change(super().read_photograph()))
+
+    def read_shares(self, shape: tuple[int, int]) -> Shares:
+        """As `Example`."""
+        if self.way.places is None:
+            return super().read_shares(shape)
+        height, width = super().read_photograph().shape[:2]
+        return Shares(*map(self.way.places, super().read_shares((height, width))))
 
 
 def main() -> None:
