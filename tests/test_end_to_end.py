@@ -60,6 +60,18 @@ def test_held_out_photographs_of_every_source_are_outlined(segmenter: Segmenter,
     assert sum(row["cup_dice"] * row["photographs"] for row in figures) / count >= 0.77
 
 
+def test_no_disc_that_a_person_can_see_is_missed(bundled: Artefact, segmenter: Segmenter):
+    """Of whole photographs, those that it was trained on too: Drishti-GS1, IDRiD, REFUGE, HRF and DRIVE.
+
+    A person sees the disc on each of them (`training/ellipses/disc_not_visible.csv`).
+    """
+    splits = read_splits(preset_from_dict(bundled.manifest.training["preset"]), shared_data())
+    whole = [e for split in splits.values() for e in (*split.training, *split.held_out) if e.view == "full"]
+    assert {example.source for example in whole} == {"drishti-gs1", "idrid", "refuge-full", "hrf-drive", "refuge-test"}
+    results = evaluate(segmenter, whole)
+    assert [f"{r.source}/{r.id}" for r in results if r.missed or "disc_not_found" in r.reasons] == []
+
+
 def test_figures_of_the_manifest_come_out_again(segmenter: Segmenter, bundled: Artefact, held_out: list[Example]):
     """The bundled version is the one that its own table describes."""
     recorded = (bundled.folder / "report" / "photographs.csv").read_text().splitlines()
