@@ -223,6 +223,7 @@ def in_a_program(values: np.ndarray) -> np.ndarray:
     return window
 
 
+# only the left disc is annotated: whoever draws the other one counts as wrong
 BESIDE_ITSELF = Way(
     lambda image: np.hstack([image, image[:, ::-1]]), lambda plane: np.hstack([plane, np.zeros_like(plane)])
 )
