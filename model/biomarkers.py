@@ -1,5 +1,6 @@
 """Numbers that a clinician reads, computed from a label mask. Knows no network and no web."""
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ Laterality = Literal["right", "left", "unknown"]  # which eye of the person
 
 SMALLEST_BOUNDARY = 8  # pixels of boundary below which an ellipse has no meaning
 RAYS = 360  # along which the rim is measured, half a degree off the sectors' borders
+DEGREES = (np.arange(RAYS) + 0.5) * (360 / RAYS)
 RAY_STEP = 0.5  # pixels; less than the slope of an interpolated edge
 LONGEST_SIDE = 30_000  # pixels of a region that is measured as it is
 RAY_SAMPLES = 4096  # at most; a disc more than 4000 pixels across is measured in longer steps
@@ -162,17 +164,23 @@ def rim_widths(mask: np.ndarray, laterality: Laterality = "unknown") -> tuple[Ri
     if not cup.any():
         return None
     x, y = centre.x - box.left, centre.y - box.top
-    degrees = (np.arange(RAYS) + 0.5) * (360 / RAYS)
-    to_disc, to_cup = _reach([disc, cup], x, y, degrees)
+    to_disc, to_cup = _reach([disc, cup], x, y, DEGREES)
     widths = np.maximum(0, to_disc - to_cup)
     diameter = 2 * float(np.sqrt(area / np.pi))
-    temporal = 180 - degrees if laterality == "right" else degrees
     sectors = []
-    for name, (first, last) in (QUADRANTS if laterality == "unknown" else SECTORS).items():
-        within = widths[(temporal - first) % 360 < last - first]
+    for name, rays in _rays_of(laterality).items():
+        within = widths[rays]
         mean, smallest = float(within.mean()), float(within.min())
         sectors.append(RimSector(name, mean, smallest, mean / diameter, smallest / diameter))
     return tuple(sectors)
+
+
+@functools.cache
+def _rays_of(laterality: Laterality) -> dict[str, np.ndarray]:
+    """Which rays belong to each sector."""
+    temporal = 180 - DEGREES if laterality == "right" else DEGREES
+    borders = QUADRANTS if laterality == "unknown" else SECTORS
+    return {name: np.flatnonzero((temporal - first) % 360 < last - first) for name, (first, last) in borders.items()}
 
 
 def _reach(regions: list[np.ndarray], x: float, y: float, degrees: np.ndarray) -> list[np.ndarray]:

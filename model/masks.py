@@ -85,14 +85,13 @@ def restore(probabilities: np.ndarray, frame: Frame, shape: tuple[int, int], thr
 def restore_patch(
     probabilities: np.ndarray, frame: Frame, shape: tuple[int, int], thresholds: tuple[float, float]
 ) -> tuple[Patch, float]:
-    """`restore` of the part that `frame` covers alone: its labels, at least one pixel, and `Tidied.cup_outside`."""
+    """`restore` of the disc's rectangle alone, or of one pixel where there is none; and `Tidied.cup_outside`."""
     # one channel at a time: on a large photograph the floats are the largest thing in memory
     disc, cup = (frame.resample(probabilities[..., i], shape) >= thresholds[i] for i in (0, 1))
     if disc.size == 0:
         return Patch(np.zeros((1, 1), np.uint8), 0, 0, shape), 0.0
-    tidied = tidy(disc, cup)
     rows, columns = frame.overlap(shape)
-    return Patch(tidied.labels, rows.start, columns.start, shape), tidied.cup_outside
+    return _tidied(Patch(disc, rows.start, columns.start, shape), cup)
 
 
 def tidy(disc: np.ndarray, cup: np.ndarray) -> Tidied:
@@ -101,12 +100,24 @@ def tidy(disc: np.ndarray, cup: np.ndarray) -> Tidied:
     Args:
         disc, cup: (H, W) bool, thresholded; each may be empty, torn or outside the other.
     """
-    whole_disc = largest_component(disc)
-    within = cup & whole_disc
+    patch, outside = _tidied(Patch.of(disc), cup)
+    return Tidied(patch.whole, outside)
+
+
+def _tidied(disc: Patch, cup: np.ndarray) -> tuple[Patch, float]:
+    """As `tidy`, kept in the disc's rectangle: all that comes after the disc is looked for there alone.
+
+    Args:
+        cup: of the disc's rectangle.
+    """
+    whole_disc = disc.having(largest_component(disc.values)).trimmed()
+    height, width = whole_disc.values.shape
+    top, left = whole_disc.top - disc.top, whole_disc.left - disc.left
+    within = cup[top : top + height, left : left + width] & whole_disc.values
     drawn = int(np.count_nonzero(cup))
     outside = (drawn - int(np.count_nonzero(within))) / max(1, drawn)
-    whole_cup = largest_component(within) & whole_disc
-    return Tidied(whole_disc.view(np.uint8) + whole_cup.view(np.uint8), outside)
+    whole_cup = largest_component(within) & whole_disc.values
+    return whole_disc.having(whole_disc.values.view(np.uint8) + whole_cup.view(np.uint8)), outside
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 TAPS = 4  # pixels of the reduced copy that cubic interpolation looks at, along one axis
 SHARPNESS = -0.75  # of the cubic, as OpenCV has it
-AT_ONCE = 32  # rows or columns of the answer: the matrices are narrow, so few of these need few of the photograph's
+AT_ONCE = 16  # rows or columns of the answer: the matrices are narrow, so few of these need few of the photograph's
 
 
 def averaged(
@@ -32,18 +32,19 @@ def averaged(
         for start, whole, few in zip(corner, shape, reduced.shape[:2], strict=True)
     )
     part = reduced[top : top + down.shape[1], left : left + across.shape[1]]
-    channels, columns = part.shape[2], across.shape[1]
-    rows = np.zeros((size, channels * columns), np.float32)
+    _, width, channels = part.shape
+    if not part.size:
+        return np.zeros((size, size, channels), np.float32)
+    rows = np.empty((size, width * channels), np.float32)
     for band in _bands(size):
         weights, used = _narrowed(down[band])
-        planes = np.moveaxis(part[used], 2, 1).astype(np.float32, order="C")
-        np.matmul(weights, planes.reshape(len(planes), channels * columns), out=rows[band])
-    planes = rows.reshape(size * channels, columns)
-    answer = np.zeros((size, channels, size), np.float32)
+        np.matmul(weights, part[used].astype(np.float32).reshape(-1, width * channels), out=rows[band])
+    planes = np.concatenate(cv2.split(rows.reshape(size, width, channels)))
+    answer = np.empty((channels * size, size), np.float32)
     for band in _bands(size):
         weights, used = _narrowed(across[band])
-        answer[..., band] = (planes[:, used] @ weights.T).reshape(size, channels, -1)
-    return cv2.merge([answer[:, channel] for channel in range(channels)]).reshape(size, size, channels)
+        np.matmul(planes[:, used], weights.T, out=answer[:, band])
+    return cv2.merge(list(answer.reshape(channels, size, size))).reshape(size, size, channels)
 
 
 def _bands(size: int) -> list[slice]:
@@ -75,14 +76,15 @@ def _weights(start: int, side: int, size: int, times: int, whole: int, few: int)
 
 def _cubic(pixels: np.ndarray, times: int, few: int) -> tuple[np.ndarray, np.ndarray]:
     """For each pixel of the photograph the reduced ones that it comes from, (N, TAPS), and their weights, (N, TAPS)."""
-    places = (pixels + 0.5) / times - 0.5
-    nearest = np.floor(places)
-    near = places - nearest
-    weights = np.empty((len(pixels), TAPS))
-    weights[:, 0], weights[:, 1], weights[:, 2] = _outer(1 + near), _inner(near), _inner(1 - near)
-    weights[:, 3] = 1 - weights[:, :3].sum(axis=1)
-    taps = nearest.astype(np.intp)[:, None] + np.arange(-1, TAPS - 1)
-    return np.clip(taps, 0, few - 1), weights
+    phases = (np.arange(times) + 0.5) / times - 0.5  # from the middle of the large pixel that each one lies in
+    near = phases % 1  # from the middle of the large pixel before it
+    table = np.empty((times, TAPS))
+    table[:, 0], table[:, 1], table[:, 2] = _outer(1 + near), _inner(near), _inner(1 - near)
+    table[:, 3] = 1 - table[:, :3].sum(axis=1)
+    large, phase = np.divmod(pixels, times)
+    nearest = large - (phases < 0)[phase]
+    taps = nearest[:, None] + np.arange(-1, TAPS - 1)
+    return np.clip(taps, 0, few - 1), table[phase]
 
 
 def _inner(distance: np.ndarray) -> np.ndarray:

@@ -324,7 +324,6 @@ class Segmenter:
             disc, cup = work.probabilities[..., 0], work.probabilities[..., 1]
             disc_confidence = _confidence(disc, disc >= limits.disc)
             cup_confidence = _confidence(cup, cup >= limits.cup)
-            patch = patch.trimmed()
         measured = biomarkers.measure(patch.values, patch.left, patch.top)
         located = work.confidence >= limits.locator_confidence
         found = measured.disc is not None and located and disc_confidence >= limits.disc_confidence

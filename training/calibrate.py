@@ -1,7 +1,7 @@
 """From results on held-out and left-out photographs to the numbers by which a version knows its own limits."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,29 +28,33 @@ OPEN = Thresholds(
 )  # refuses nothing but an empty answer
 
 
-def best_thresholds(trials: Mapping[float, Sequence[Overlap]]) -> Thresholds:
-    """The probabilities from which a pixel is disc and cup: the nearest to a half whose Dice is as good as the best.
+def best_thresholds(trials: Mapping[float, Sequence[Overlap]], like: Collection[str] = ()) -> Thresholds:
+    """The probabilities from which a pixel is disc and cup. Every source counts alike.
 
-    Every source counts alike. On photographs of known sources Dice hardly depends on the threshold, and the very best
-    one wanders from run to run; on a new source it does depend, and nothing speaks for another than a half.
+    Where a version draws by looks, the nearest to a half whose Dice is as good as the best: on photographs of known
+    sources Dice hardly depends on the threshold, the very best one wanders from run to run, and nothing speaks for
+    another than a half. Where it draws by some experts' convention, its cup is judged by their photographs alone, and
+    its disc by all sources: experts agree on discs to within a few per cent, so the answer's had better lie amid them,
+    and its threshold moves it there.
 
     Args:
         trials: results of the same training photographs, by the threshold used for both.
+        like: the sources by whose convention the version draws; empty where it goes by looks.
     """
 
-    def score(results: Sequence[Overlap], name: str) -> float:
+    def score(results: Sequence[Overlap], name: str, sources: Collection[str]) -> float:
         by_source: dict[str, list[float]] = {}
         for result in results:
-            if (value := getattr(result, name)) is not None:
+            if (value := getattr(result, name)) is not None and (not sources or result.source in sources):
                 by_source.setdefault(result.source, []).append(value)
         return float(np.mean([np.mean(values) for values in by_source.values()])) if by_source else 0.0
 
-    def chosen(name: str) -> float:
-        scores = {threshold: score(results, name) for threshold, results in trials.items()}
-        good = [threshold for threshold, value in scores.items() if value >= max(scores.values()) - LEVEL]
+    def chosen(name: str, sources: Collection[str], level: float) -> float:
+        scores = {threshold: score(results, name, sources) for threshold, results in trials.items()}
+        good = [threshold for threshold, value in scores.items() if value >= max(scores.values()) - level]
         return min(good, key=lambda threshold: (abs(threshold - 0.5), -scores[threshold]))
 
-    disc, cup = (chosen(name) for name in ("disc_dice", "cup_dice"))
+    disc, cup = chosen("disc_dice", (), 0 if like else LEVEL), chosen("cup_dice", like, LEVEL)
     return dataclasses.replace(OPEN, disc=disc, cup=cup)
 
 

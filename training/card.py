@@ -15,7 +15,8 @@ Apache-2.0."""
 
 LIMITS = """\
 - The ratio depends on where an annotator sees the cup's edge. Experts differ from each other by 0.03 to 0.08 on
-  average, and from source to source by more; the network answers in a mixture of its sources' conventions.
+  average, and from source to source by more. Whose cups this version draws is told above, or else it draws a mixture
+  of its sources' conventions.
 - The vertical interval was calibrated on photographs of the sources above, not on yours. On a new source it may cover
   less than it says; measure it on photographs of your own before you rely on it.
 - Populations and cameras are those of the table above and no others. No data on age, sex or ethnicity of the patients
@@ -31,6 +32,16 @@ LIMITS = """\
 - Fellow eyes of one person are not marked in most sources and may stand on both sides of a held-out split, which
   flatters the held-out figures. A left-out source has no such leak.
 - One photograph carries no depth: the cup is read from colour and vessels alone."""
+
+ALWAYS_TOLD = (
+    "The segmenter was told of every sample whose annotation it learns, so that it has no need to guess that from how",
+    "a photograph looks. The answer draws every photograph, from wherever it is, by the conventions and shares below.",
+)
+PARTLY_TOLD = (
+    "For a part of its samples the segmenter was told whose annotation it learns; for any others it had to go by the",
+    "photograph's looks: one that looks like a source's it draws about as that source's experts would. The answer",
+    "holds the shares below of conventions that do not look at that; the rest goes by looks.",
+)
 
 
 def write_card(manifest: Manifest) -> str:
@@ -79,7 +90,7 @@ def write_card(manifest: Manifest) -> str:
             if (of := population(row["name"], layouts.get(row["name"], "")))
         ),
         "",
-        *_conventions(training.get("conventions", {})),
+        *_conventions(training.get("conventions", {}), training["preset"]["segmenter"].get("told", 0.0)),
         "## Figures",
         "",
         "Whole way from file to mask, native pixels, no oracle crop; every photograph counts, refused ones too. In",
@@ -161,19 +172,22 @@ def _learnt_encoder(whose: str, config: dict[str, Any], several: bool) -> list[s
     return lines
 
 
-def _conventions(conventions: dict[str, dict[str, float]]) -> list[str]:
-    """Whose annotation the version draws; nothing for one that did not learn it apart."""
+def _conventions(conventions: dict[str, dict[str, float]], told: float) -> list[str]:
+    """Whose annotation the version draws; nothing for one that did not learn it apart.
+
+    Args:
+        told: share of the segmenter's samples that were told whose annotation they carry.
+    """
     if not conventions:
         return []
     cups = all("cup_radius" in row for row in conventions.values())
     return [
         "## Whose cups it draws",
         "",
-        "Experts of different sources draw other discs and cups on the same photograph. For a part of its samples the",
-        "segmenter was told whose annotation it learns; for any others it had to go by the photograph's looks: one",
-        "that looks like a source's it draws about as that source's experts would. The answer holds the shares below",
-        "of conventions that do not look at that; the rest goes by looks. The radii are those that it draws by a",
-        "convention alone, on the same training photographs, over its answer's (median; of circles of the same areas).",
+        "Experts of different sources draw other discs and cups on the same photograph.",
+        *(ALWAYS_TOLD if told == 1 else PARTLY_TOLD),
+        "The radii are those that it draws by a convention alone, on the same training photographs, over its answer's",
+        "(median; of circles of the same areas).",
         "`cupdisc-train publish --convention` makes a version of the same run that draws by one alone.",
         "",
         f"| convention of | share | disc radius |{' cup radius | ratio of the two |' if cups else ''}",

@@ -104,7 +104,7 @@ class NetworkConfig:
         for table in ("sources", "answer"):
             values = getattr(self, table)
             wrong += [f"{table}.{name}: must be at least 0, is {each}" for name, each in values.items() if each < 0]
-        if self.answer and not self.told:
+        if any(self.answer.values()) and not self.told:
             wrong.append(f"answer={self.answer}: needs told, without which no convention is learnt")
         if sum(self.answer.values()) > 1:
             wrong.append(f"answer={self.answer}: the shares must be at most 1 together")

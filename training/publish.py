@@ -221,23 +221,22 @@ def _export(trained: Trained, folder: Path, kept: Mapping[str, Path] = {}) -> No
 
 
 def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
-    """On a few training photographs of each source with masks: held-out ones must not choose what they report on.
-
-    Where the version draws like some annotators alone, of their sources.
-    """
-    examples = []
-    drawn_like = {name for name, row in trained.conventions.items() if row["share"] > 0}
-    judges = {s.name for s in trained.preset.sources if not drawn_like or convention_of(s) in drawn_like}
-    for name, split in trained.splits.items():
-        outlined = [e for e in split.training if e.cup_annotated and name in judges]
-        examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
+    """On a few training photographs of each source with masks: held-out ones must not choose what they report on."""
+    segmenter = trained.preset.segmenter
+    examples, like = [], set()
+    for source in trained.preset.sources:
+        if trained.conventions.get(convention_of(source), {}).get("share", 0) > 0:
+            like.add(source.name)
+        if segmenter.sources.get(source.name, source.weight) > 0:
+            outlined = trained.splits[source.name].training
+            examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
     if not examples:
         return calibrate.OPEN
     console.print(f"choosing thresholds on {len(examples)} photographs")
     version = Segmenter(artefact.write(folder, manifest))
     trials = {each: dataclasses.replace(calibrate.OPEN, disc=each, cup=each) for each in TRIAL_THRESHOLDS}
     segmenters = {each: version.with_thresholds(thresholds) for each, thresholds in trials.items()}
-    return calibrate.best_thresholds(overlaps(segmenters, examples))
+    return calibrate.best_thresholds(overlaps(segmenters, examples), like)
 
 
 def _entry(network: keras.Model, config: UNetConfig) -> NetworkEntry:

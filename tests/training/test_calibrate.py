@@ -84,3 +84,22 @@ def test_thresholds_stay_at_a_half_unless_another_gains_more_than_seeds_differ_b
     }
     thresholds = best_thresholds(trials)
     assert (thresholds.disc, thresholds.cup) == (chosen, chosen)
+
+
+def test_drawn_like_some_experts_the_cup_is_judged_by_theirs_and_the_disc_by_all_sources():
+    trials = {
+        0.5: [result("theirs", disc=0.960, cup=0.9), result("other", disc=0.940, cup=0.6)],
+        0.7: [result("theirs", disc=0.955, cup=0.8), result("other", disc=0.947, cup=0.8)],
+    }
+    by_looks, told = best_thresholds(trials), best_thresholds(trials, {"theirs"})
+    assert (by_looks.disc, by_looks.cup) == (0.5, 0.7)
+    assert (told.disc, told.cup) == (0.7, 0.5)  # 0.951 is more than 0.950, however little
+
+
+def test_a_source_without_cups_judges_discs_alone():
+    trials = {
+        0.5: [result("cups", disc=0.9, cup=0.9), result("discs", disc=0.8, cup=None)],
+        0.7: [result("cups", disc=0.9, cup=0.8), result("discs", disc=0.9, cup=None)],
+    }
+    chosen = best_thresholds(trials, {"cups"})
+    assert (chosen.disc, chosen.cup) == (0.7, 0.5)
