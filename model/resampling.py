@@ -44,7 +44,8 @@ def averaged(
     for band in _bands(size):
         weights, used = _narrowed(across[band])
         np.matmul(planes[:, used], weights.T, out=answer[:, band])
-    return cv2.merge(list(answer.reshape(channels, size, size))).reshape(size, size, channels)
+    pixels: np.ndarray = cv2.merge(list(answer.reshape(channels, size, size))).reshape(size, size, channels)
+    return pixels
 
 
 def _bands(size: int) -> list[slice]:

@@ -47,8 +47,9 @@ def test_the_example_agrees_with_what_was_measured_by_hand(segmenter: Segmenter)
     assert answer.ratios.vertical == pytest.approx(by_hand, abs=0.1)  # two experts differ by 0.03 to 0.08, on average
     assert answer.vertical_interval.low < by_hand < answer.vertical_interval.high
     top, bottom = example_by_hand.DISC_ROWS
-    assert answer.disc.box.top == pytest.approx(top, abs=12)
-    assert answer.disc.box.top + answer.disc.box.height - 1 == pytest.approx(bottom, abs=12)
+    # REFUGE's experts, whose convention the version draws, draw discs some per cent wider than others do
+    assert answer.disc.box.top == pytest.approx(top, abs=17)
+    assert answer.disc.box.top + answer.disc.box.height - 1 == pytest.approx(bottom, abs=17)
 
 
 def test_held_out_photographs_of_every_source_are_outlined(segmenter: Segmenter, held_out: list[Example]):

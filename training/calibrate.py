@@ -23,6 +23,7 @@ LEAST_SHARP = 0.25  # of the sharpness of the worst fiftieth
 LEAST_LOCATED = (
     0.765  # of its locator's confidence, which differs most between sources; what shows no disc lies far below
 )
+LEEWAY = 0.01  # by which another processor or precision may move a photograph's measures
 OPEN = Thresholds(
     disc=0.5, cup=0.5, disc_confidence=0.0, cup_confidence=0.0, distance=float("1e9"), sharpness=0.0
 )  # refuses nothing but an empty answer
@@ -58,13 +59,20 @@ def best_thresholds(trials: Mapping[float, Sequence[Overlap]], like: Collection[
     return dataclasses.replace(OPEN, disc=disc, cup=cup)
 
 
-def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Result] = ()) -> Thresholds:
+def limits(
+    held_out: Sequence[Result],
+    chosen: Thresholds,
+    left_out: Sequence[Result] = (),
+    trained_on: Sequence[Result] = (),
+) -> Thresholds:
     """Limits of what is gradable: what leaves in nearly all good photographs of sources known and new.
 
     Args:
         held_out: of sources that the version was trained on: where the worst fiftieth of each stands, with a margin for
             sources that are not among these.
         left_out: of runs by the same recipe that never saw these sources: where their worst stand, without a margin.
+        trained_on: of sources that the version was trained on and of which nothing was held out: none of these is
+            refused. A training photograph is an easy one, and a limit that refuses it too strict.
     """
 
     def worst(results: Sequence[Result], name: str, share: float) -> list[float]:
@@ -76,9 +84,14 @@ def limits(held_out: Sequence[Result], chosen: Thresholds, left_out: Sequence[Re
 
     def lowest(name: str, margin: Callable[[float], float]) -> float:
         known, new = worst(held_out, name, REFUSED), worst(left_out, name, REFUSED_OF_NEW)
-        return round(min([*map(margin, known), *new], default=0.0), 3)
+        limit = round(min([*map(margin, known), *new], default=0.0), 3)
+        return min([limit, *(round(value - LEEWAY, 3) for value in worst(trained_on, name, 0.0))])
 
-    far = [FURTHEST * max(worst(held_out, "distance", 1 - REFUSED)), *worst(left_out, "distance", 1 - REFUSED_OF_NEW)]
+    far = [
+        FURTHEST * max(worst(held_out, "distance", 1 - REFUSED)),
+        *worst(left_out, "distance", 1 - REFUSED_OF_NEW),
+        *(value + LEEWAY for value in worst(trained_on, "distance", 1.0)),
+    ]
     return Thresholds(
         disc=chosen.disc,
         cup=chosen.cup,

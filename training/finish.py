@@ -73,9 +73,11 @@ def finish(
     results = evaluated(artefact.write(folder, manifest), seen, console)
     if results:
         chosen = Thresholds.from_dict(manifest.thresholds)
+        unjudged = [e for s in evidence.splits.values() if not s.left_out and not s.held_out for e in s.training]
+        trained_on = evaluated(artefact.write(folder, manifest), unjudged, console)
         manifest = dataclasses.replace(
             manifest,
-            thresholds=dataclasses.asdict(calibrate.limits(results, chosen, left_out)),
+            thresholds=dataclasses.asdict(calibrate.limits(results, chosen, left_out, trained_on)),
             calibration=calibrate.interval(results, left_out),
         )
     final = artefact.write(folder, manifest)

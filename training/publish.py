@@ -22,6 +22,7 @@ from training.evaluate import Result, overlaps
 from training.figures import comparison_table, metrics_table
 from training.finish import Evidence, Facts, Registry, evaluated, finish
 from training.run import Trained, in_convention
+from training.sources.example import Example
 from training.summary import summarise
 from training.whole_file import CannotWrite, writing
 
@@ -223,7 +224,8 @@ def _export(trained: Trained, folder: Path, kept: Mapping[str, Path] = {}) -> No
 def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
     """On a few training photographs of each source with masks: held-out ones must not choose what they report on."""
     segmenter = trained.preset.segmenter
-    examples, like = [], set()
+    examples: list[Example] = []
+    like: set[str] = set()
     for source in trained.preset.sources:
         if trained.conventions.get(convention_of(source), {}).get("share", 0) > 0:
             like.add(source.name)

@@ -66,6 +66,17 @@ def test_the_locator_has_to_be_as_sure_as_with_nearly_all_photographs_that_a_tab
     assert limits(older, OPEN).locator_confidence == 0
 
 
+def test_no_training_photograph_of_a_source_that_nothing_judges_is_refused():
+    known = [result("a", disc_confidence=0.97, distance=1.0, sharpness=1.0) for _ in range(50)]
+    odd = [result("b", disc_confidence=0.82689, distance=7.0, sharpness=0.1)]
+    strict, mild = limits(known, OPEN), limits(known, OPEN, trained_on=[*known, *odd])
+    assert strict.disc_confidence > 0.9
+    assert mild.disc_confidence == 0.817
+    assert mild.distance >= 7.0 > strict.distance
+    assert mild.sharpness == 0.09 < strict.sharpness
+    assert mild.cup_confidence == strict.cup_confidence
+
+
 def test_each_threshold_is_the_one_with_the_highest_dice_every_source_counting_alike():
     trials = {
         0.5: [result("large", disc=0.9, cup=0.8), result("large", disc=0.9, cup=0.8), result("small", disc=0.5)],
