@@ -72,8 +72,9 @@ def limits(
             sources that are not among these.
         left_out: of runs by the same recipe that never saw these sources: where their worst stand, without a margin.
         trained_on: of sources that the version was trained on and of which nothing was held out: none of these is
-            refused. A training photograph is an easy one, and a limit that refuses it too strict.
+            refused whose disc was found. A training photograph is an easy one, and a limit that refuses it too strict.
     """
+    easy = [result for result in trained_on if not result.missed]
 
     def worst(results: Sequence[Result], name: str, share: float) -> list[float]:
         by_source: dict[str, list[float]] = {}
@@ -85,12 +86,13 @@ def limits(
     def lowest(name: str, margin: Callable[[float], float]) -> float:
         known, new = worst(held_out, name, REFUSED), worst(left_out, name, REFUSED_OF_NEW)
         limit = round(min([*map(margin, known), *new], default=0.0), 3)
-        return min([limit, *(round(value - LEEWAY, 3) for value in worst(trained_on, name, 0.0))])
+        measured = [value for each in easy if (value := getattr(each, name))]  # 0 where nothing was drawn
+        return min([limit, *(round(value - LEEWAY, 3) for value in measured)])
 
     far = [
         FURTHEST * max(worst(held_out, "distance", 1 - REFUSED)),
         *worst(left_out, "distance", 1 - REFUSED_OF_NEW),
-        *(value + LEEWAY for value in worst(trained_on, "distance", 1.0)),
+        *(each.distance + LEEWAY for each in easy),
     ]
     return Thresholds(
         disc=chosen.disc,

@@ -69,10 +69,11 @@ def test_the_locator_has_to_be_as_sure_as_with_nearly_all_photographs_that_a_tab
 def test_no_training_photograph_of_a_source_that_nothing_judges_is_refused():
     known = [result("a", disc_confidence=0.97, distance=1.0, sharpness=1.0) for _ in range(50)]
     odd = [result("b", disc_confidence=0.82689, distance=7.0, sharpness=0.1)]
-    strict, mild = limits(known, OPEN), limits(known, OPEN, trained_on=[*known, *odd])
+    nothing = [result("b", missed=True, disc_confidence=0.1, distance=50.0), result("b", cup_confidence=0.0)]
+    strict, mild = limits(known, OPEN), limits(known, OPEN, trained_on=[*known, *odd, *nothing])
     assert strict.disc_confidence > 0.9
     assert mild.disc_confidence == 0.817
-    assert mild.distance >= 7.0 > strict.distance
+    assert 50 > mild.distance >= 7.0 > strict.distance
     assert mild.sharpness == 0.09 < strict.sharpness
     assert mild.cup_confidence == strict.cup_confidence
 
