@@ -86,7 +86,7 @@ def limits(
     def lowest(name: str, margin: Callable[[float], float]) -> float:
         known, new = worst(held_out, name, REFUSED), worst(left_out, name, REFUSED_OF_NEW)
         limit = round(min([*map(margin, known), *new], default=0.0), 3)
-        measured = [value for each in easy if (value := getattr(each, name))]  # 0 where nothing was drawn
+        measured: list[float] = [value for each in easy if (value := getattr(each, name))]  # 0: nothing was drawn
         return min([limit, *(round(value - LEEWAY, 3) for value in measured)])
 
     far = [
