@@ -70,11 +70,12 @@ def finish(
     seen = [e for split in evidence.splits.values() if not split.left_out for e in split.held_out]
     unseen = [e for split in evidence.splits.values() if split.left_out for e in split.held_out]
     left_out, production = evidence.left_out, evidence.production
-    results = evaluated(artefact.write(folder, manifest), seen, console)
+    without_limits = artefact.write(folder, manifest)
+    results = evaluated(without_limits, seen, console)
     if results:
         chosen = Thresholds.from_dict(manifest.thresholds)
         unjudged = [e for s in evidence.splits.values() if not s.left_out and not s.held_out for e in s.training]
-        trained_on = evaluated(artefact.write(folder, manifest), unjudged, console)
+        trained_on = evaluated(without_limits, unjudged, console)
         manifest = dataclasses.replace(
             manifest,
             thresholds=dataclasses.asdict(calibrate.limits(results, chosen, left_out, trained_on)),

@@ -21,7 +21,7 @@ from training.config import convention_of
 from training.evaluate import Result, overlaps
 from training.figures import comparison_table, metrics_table
 from training.finish import Evidence, Facts, Registry, evaluated, finish
-from training.run import Trained, in_convention
+from training.run import Trained, in_convention, weights_of
 from training.sources.example import Example
 from training.summary import summarise
 from training.whole_file import CannotWrite, writing
@@ -223,18 +223,16 @@ def _export(trained: Trained, folder: Path, kept: Mapping[str, Path] = {}) -> No
 
 def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
     """On a few training photographs of each source with masks: held-out ones must not choose what they report on."""
-    segmenter = trained.preset.segmenter
     examples: list[Example] = []
-    like: set[str] = set()
-    for source in trained.preset.sources:
-        if trained.conventions.get(convention_of(source), {}).get("share", 0) > 0:
-            like.add(source.name)
-        if segmenter.sources.get(source.name, source.weight) > 0:
-            outlined = trained.splits[source.name].training
+    for name, weight in weights_of(trained.preset, trained.preset.segmenter).items():
+        if weight > 0:
+            outlined = trained.splits[name].training
             examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
     if not examples:
         return calibrate.OPEN
     console.print(f"choosing thresholds on {len(examples)} photographs")
+    drawn = {name for name, row in trained.conventions.items() if row["share"] > 0}
+    like = {source.name for source in trained.preset.sources if convention_of(source) in drawn}
     version = Segmenter(artefact.write(folder, manifest))
     trials = {each: dataclasses.replace(calibrate.OPEN, disc=each, cup=each) for each in TRIAL_THRESHOLDS}
     segmenters = {each: version.with_thresholds(thresholds) for each, thresholds in trials.items()}
