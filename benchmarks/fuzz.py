@@ -123,12 +123,12 @@ def growth(memory_mib: list[float]) -> float:
 
 @contextlib.contextmanager
 def watched(service: Service) -> Iterator[list[float]]:
-    """What is resident each second, MiB, from now until the end."""
-    found, ended = [service.memory_with_decoders_mib()], threading.Event()
+    """What is resident each second, MiB, of the service and one decoder, from now until the end."""
+    found, ended = [service.memory_with_one_decoder_mib()], threading.Event()
 
     def watch() -> None:
         while not ended.wait(EACH_S):
-            found.append(service.memory_with_decoders_mib())
+            found.append(service.memory_with_one_decoder_mib())
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -211,7 +211,7 @@ def damaged(service: Service, key: str, tried: Iterator[tuple[Mutant, str]], lon
             if status not in EXPECTED or took > longest_s:
                 found.wrong.append(f"{mutant.number} ({mutant.format}) to {path}: {status} {code} after {took:.1f} s")
             if len(found.times_s) % 10 == 0:
-                found.memory_mib.append(service.memory_with_decoders_mib())
+                found.memory_mib.append(service.memory_with_one_decoder_mib())
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             for _ in pool.map(send, tried):
@@ -244,12 +244,12 @@ def _report(requests: Requests, photographs: Photographs, longest_s: float, took
         "|---|---|",
         f"| generated requests, all checks of Schemathesis | {requests.generated} |",
         f"| of them against the document, a 5xx, or longer than {longest_s:g} s | {told} |",
-        f"| resident memory from the second run of them on, second quarter → last | {_grown(requests.memory_mib)} |",
+        f"| resident with one decoder, second run of them on, second quarter → last | {_grown(requests.memory_mib)} |",
         f"| damaged photographs | {sent[SEGMENT]} |",
         f"| some of them again, and damaged label masks, to be measured | {sent[MEASURE]} |",
         f"| 5xx but 503 and 504, no answer, or longer than {longest_s:g} s | {len(photographs.wrong)} |",
         f"| median and longest answer | {statistics.median(times) * 1000:.0f} ms, {times[-1]:.2f} s |",
-        f"| resident memory while these were sent, second quarter → last | {_grown(photographs.memory_mib)} |",
+        f"| resident with one decoder while these were sent, second quarter → last | {_grown(photographs.memory_mib)} |",
         "",
         "| format | " + " | ".join(map(str, statuses)) + " |",
         "|---" * (len(statuses) + 1) + "|",

@@ -39,11 +39,16 @@ class Service:
 
     def memory_with_decoders_mib(self) -> float:
         """What is resident now, of the service and of the processes that decode for it."""
-        pages = 0
-        for pid in self._processes():
-            with contextlib.suppress(OSError):  # it has just ended
-                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return sum(map(_resident_mib, self._processes()))
+
+    def memory_with_one_decoder_mib(self) -> float:
+        """What is resident now, of the service and of the largest process that decodes for it.
+
+        Its decoders are limited in number. One that a photograph has ended is started anew only when several are
+        needed at once, so the sum of all steps up and down by a whole process without anything growing.
+        """
+        service, *decoders = map(_resident_mib, self._processes())
+        return service + max(decoders, default=0.0)
 
     def peak_mib(self) -> float:
         """The most that was resident since the last `forget_peak`."""
@@ -66,6 +71,14 @@ class Service:
 
     def _status(self, field: str) -> float:
         return int(Path(f"/proc/{self.pid}/status").read_text().partition(f"{field}:")[2].split()[0]) / 1024
+
+
+def _resident_mib(pid: int) -> float:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:  # it has just ended
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _cpu_s(pid: int) -> float:
