@@ -249,7 +249,7 @@ def _report(requests: Requests, photographs: Photographs, longest_s: float, took
         f"| some of them again, and damaged label masks, to be measured | {sent[MEASURE]} |",
         f"| 5xx but 503 and 504, no answer, or longer than {longest_s:g} s | {len(photographs.wrong)} |",
         f"| median and longest answer | {statistics.median(times) * 1000:.0f} ms, {times[-1]:.2f} s |",
-        f"| resident with one decoder while these were sent, second quarter → last | {_grown(photographs.memory_mib)} |",
+        f"| resident with one decoder meanwhile, second quarter → last | {_grown(photographs.memory_mib)} |",
         "",
         "| format | " + " | ".join(map(str, statuses)) + " |",
         "|---" * (len(statuses) + 1) + "|",
