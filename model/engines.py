@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from model import conventions
+from model.conventions import Biases
 from model.cores import usable_cores
 from model.errors import CorruptVersion, EngineUnavailable, InvalidConfiguration
 
@@ -113,6 +115,21 @@ def for_many(engine: Engine, calls: int) -> Engine | None:
     return engine.with_streams(min(calls, engine.threads))
 
 
+def with_biases(engine: Engine, standing: Biases, wanted: Biases) -> Engine:
+    """A loaded network once more, with other biases.
+
+    Args:
+        engine: from `load`.
+        standing: biases of the network as it is, (channels,) float32 each, by which they are found in it.
+        wanted: in their places.
+    Raises:
+        CorruptVersion: the network has not each of them exactly once.
+    """
+    if not isinstance(engine, _OpenVINOEngine | _TensorFlowEngine):
+        raise TypeError(f"{engine.name} is not an engine that was loaded")
+    return engine.with_biases(standing, wanted)
+
+
 def is_installed(engine: str) -> bool:
     """Whether the package of that name can be imported; does not import it."""
     try:
@@ -155,6 +172,7 @@ def import_tensorflow() -> ModuleType:
 
 
 FIRST_CALL = threading.Lock()
+NOTHING = np.empty(0, np.float32)
 
 
 class _OpenVINOEngine:
@@ -218,6 +236,21 @@ class _OpenVINOEngine:
         """From the network as it was read, whose digest was checked: the files may be others by now."""
         return _OpenVINOEngine(self._core, self._network, {**self._options, "NUM_STREAMS": streams})
 
+    def with_biases(self, standing: Biases, wanted: Biases) -> "_OpenVINOEngine":
+        """Likewise from the network as it was read; constants that do not change are shared with it."""
+        openvino = import_openvino()
+        network = self._network.clone()
+        constants = [node for node in network.get_ops() if node.get_type_name() == "Constant"]
+        values = [node.data if node.get_element_type() == openvino.Type.f32 else NOTHING for node in constants]
+        for number, new in zip(conventions.found(values, standing), wanted, strict=True):
+            old = constants[number]
+            shaped = np.ascontiguousarray(new, np.float32).reshape(list(old.shape))
+            old.output(0).replace(openvino.op.Constant(shaped).output(0))
+        with FIRST_CALL:
+            changed = _OpenVINOEngine(self._core, network, self._options)
+            changed(np.zeros((1, *changed._shape), np.float32))
+        return changed
+
     @property
     def threads(self) -> int:
         return int(self._options["INFERENCE_NUM_THREADS"])
@@ -236,7 +269,7 @@ class _TensorFlowEngine:
         if threads:
             with contextlib.suppress(RuntimeError):  # TensorFlow is at work already
                 tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-        self._constant = tensorflow.constant
+        self._saved_model, self._constant = saved_model, tensorflow.constant
         try:
             # kept, because the signature does not own its variables
             self._loaded = tensorflow.saved_model.load(str(saved_model))
@@ -253,6 +286,14 @@ class _TensorFlowEngine:
         images = _checked(images, self._shape)
         result: np.ndarray = self._run(**{INPUT: self._constant(images)})[OUTPUT].numpy()
         return result
+
+    def with_biases(self, standing: Biases, wanted: Biases) -> "_TensorFlowEngine":
+        """Read anew: the variables of a loaded graph are its own."""
+        changed = _TensorFlowEngine(self._saved_model, "f32", 0)
+        variables = list(changed._run.variables)
+        for number, new in zip(conventions.found([each.numpy() for each in variables], standing), wanted, strict=True):
+            variables[number].assign(new)
+        return changed
 
 
 def _has_bf16(core: Any) -> bool:

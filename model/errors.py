@@ -85,6 +85,12 @@ class VersionNotFound(VersionError):
     code = "version_not_found"
 
 
+class ConventionNotFound(VersionError):
+    """The version did not learn apart how the annotators of this name draw."""
+
+    code = "convention_not_found"
+
+
 class VersionExists(VersionError):
     """Versions are immutable: this one is published already."""
 

@@ -1,20 +1,21 @@
 """The whole way of a photograph: field of view, locator, region of interest, segmenter, masks, numbers, verdict."""
 
 import copy
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from model import biomarkers, masks, normalisation, retina
+from model import biomarkers, conventions, engines, masks, normalisation, retina
 from model.artefact import Artefact
 from model.biomarkers import Ratios, Region
 from model.engines import Engine
-from model.errors import CorruptVersion
+from model.errors import ConventionNotFound, CorruptVersion
 from model.images import Decoded
 from model.masks import Label, Patch
 from model.normalisation import Distribution
@@ -145,6 +146,9 @@ class _Work:
 class Segmenter:
     """One version, loaded. Safe to call from several threads.
 
+    `convention` is the name of those whose annotation it draws, of `conventions`; None where it goes by a photograph's
+    looks or draws a mean of several.
+
     Args:
         artefact: a version whose digests were checked.
         engine, precision, threads, streams, compiled: as `Artefact.load_networks`.
@@ -173,6 +177,9 @@ class Segmenter:
             self._coverage = float(calibration["coverage"]) if calibration else 0.0
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptVersion(f"manifest.json of {manifest.version}: {error!r}") from error
+        self._conventions = conventions.read(artefact.folder)
+        self.convention = self._conventions.drawn
+        self._loading, self._in_convention = threading.Lock(), dict[str, Segmenter]()
         self._locator, self._segmenter = artefact.load_networks(engine, precision, threads, streams, compiled)
         self._locator_size = manifest.locator.input_size
         self._segmenter_size = manifest.segmenter.input_size
@@ -181,15 +188,59 @@ class Segmenter:
 
     def sharing(self, share: Callable[[str, Engine], Engine]) -> "Segmenter":
         """The same version with other engines, made from "locator" and "segmenter" and the present ones of each."""
-        other = copy.copy(self)
+        other = self._copied()
         other._locator = share("locator", self._locator)
         other._segmenter = share("segmenter", self._segmenter)
         return other
 
     def with_thresholds(self, thresholds: Thresholds) -> "Segmenter":
         """The same version on the same engines with other thresholds than its manifest's: what choosing them tries."""
-        other = copy.copy(self)
+        other = self._copied()
         other._thresholds = thresholds
+        return other
+
+    @property
+    def conventions(self) -> tuple[str, ...]:
+        """Whose annotation it can draw, by name; empty where it learnt none apart."""
+        return tuple(self._conventions.each)
+
+    def in_convention(self, name: str | None) -> "Segmenter":
+        """The same version, drawing as the annotators of one source, or group of sources, do.
+
+        Made ready when it is first asked for, which takes as long as loading the segmenter did; afterwards always the
+        same object.
+
+        Args:
+            name: of `conventions`; None for the version as it was published.
+        Raises:
+            ConventionNotFound
+        """
+        if self.is_ready(name):
+            return self if name in (None, self.convention) else self._in_convention[name or ""]
+        assert name is not None  # noqa: S101 - for the type checker
+        if name not in self._conventions.each:
+            known = ", ".join(self.conventions) or "none"
+            raise ConventionNotFound(f"version {self.version} learnt no convention {name[:100]}; there is {known}")
+        with self._loading:
+            if name not in self._in_convention:
+                self._in_convention[name] = self._drawing(name)
+            return self._in_convention[name]
+
+    def is_ready(self, name: str | None) -> bool:
+        """Whether `in_convention` takes no time."""
+        return name in (None, self.convention) or name in self._in_convention
+
+    def _drawing(self, name: str) -> "Segmenter":
+        wanted, other = self._conventions.each[name], self._copied()
+        other.convention, other._conventions = name, conventions.NONE
+        other._segmenter = engines.with_biases(self._segmenter, self._conventions.standing, wanted.biases)
+        other._thresholds = replace(self._thresholds, disc=wanted.disc, cup=wanted.cup)
+        return other
+
+    def _copied(self) -> "Segmenter":
+        """Another, with the same engines; conventions that were made ready with this one are not shared."""
+        other = copy.copy(self)
+        other._loading, other._in_convention = threading.Lock(), {}
         return other
 
     def input_size(self, network: Literal["locator", "segmenter"]) -> int:

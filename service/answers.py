@@ -125,6 +125,7 @@ def describe(
                 "sha256": segmenter.digest,
                 "engine": segmenter.engine,
                 "precision": segmenter.precision,
+                "convention": segmenter.convention,
             },
             "image": {"width": width, "height": height, "format": decoded.format},
             "laterality": wish.laterality,

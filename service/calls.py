@@ -46,6 +46,7 @@ class Choices(TypedDict, total=False):
     version: str
     masks: MaskEncoding
     laterality: Laterality
+    convention: str
 
 
 @dataclass(frozen=True)

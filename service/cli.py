@@ -26,6 +26,11 @@ Registry = Annotated[
 Version = Annotated[str | None, typer.Option(help="A version or an alias.", show_default="production")]
 Engine = Annotated[str | None, typer.Option(help="openvino, tensorflow or auto.", show_default="auto")]
 
+Convention = Annotated[
+    str | None,
+    typer.Option(help="Draw as the annotators of this source do.", show_default="as the version was published"),
+]
+
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(version_commands.app, name="versions")
 
@@ -76,6 +81,7 @@ def segment(
     registry: Registry = None,
     version: Version = None,
     engine: Engine = None,
+    convention: Convention = None,
     masks: Annotated[bool, typer.Option(help="Write masks of disc and cup.")] = True,
     overlays: Annotated[bool, typer.Option(help="Write photographs with the outlines drawn on them.")] = True,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write the table as Parquet too.")] = False,
@@ -96,7 +102,9 @@ def segment(
     if url and (registry or engine):
         raise typer.BadParameter("--registry and --engine are the service's own, they do not go with --url")
     settings = _settings(registry=registry, version=version, engine=engine)
-    wish = segment_command.Wish(photographs, folder, url, key, version, masks, overlays, parquet, workers, overwrite)
+    wish = segment_command.Wish(
+        photographs, folder, url, key, version, convention, masks, overlays, parquet, workers, overwrite
+    )
     raise typer.Exit(segment_command.run(wish, settings, out, err))
 
 

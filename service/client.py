@@ -64,7 +64,7 @@ class Client:
         self._retries = retries
 
     def segment(self, photograph: Photograph, **choices: Unpack[Choices]) -> SegmentationAnswer:
-        """Disc, cup and ratio of one photograph. Choices: `version`, `masks`, `laterality`."""
+        """Disc, cup and ratio of one photograph. Choices: `version`, `masks`, `laterality`, `convention`."""
         return self._send(calls.segment(_bytes(photograph), choices))
 
     def segment_many(
@@ -160,7 +160,7 @@ class AsyncClient:
         self._retries = retries
 
     async def segment(self, photograph: Photograph, **choices: Unpack[Choices]) -> SegmentationAnswer:
-        """Disc, cup and ratio of one photograph. Choices: `version`, `masks`, `laterality`."""
+        """Disc, cup and ratio of one photograph. Choices: `version`, `masks`, `laterality`, `convention`."""
         return await self._send(calls.segment(await asyncio.to_thread(_bytes, photograph), choices))
 
     async def segment_many(

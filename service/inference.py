@@ -52,6 +52,14 @@ async def version_of(request: Request, version: str | None, model: str | None = 
     return segmenter
 
 
+async def in_convention(request: Request, segmenter: Segmenter, name: str | None) -> Segmenter:
+    """The version, drawing as the annotators of that name do; made ready if need be. Raises ConventionNotFound."""
+    if segmenter.is_ready(name):
+        return segmenter.in_convention(name)
+    found: Segmenter = await anyio.to_thread.run_sync(segmenter.in_convention, name, limiter=request.app.state.fetching)
+    return found
+
+
 async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: Wish) -> Answered:
     """One encoded photograph, when its turn has come.
 

@@ -25,6 +25,7 @@ class Parameters(BaseModel):
 
     masks: MaskEncoding = Field("none", description="How `answer` carries the masks.")
     laterality: Laterality = Field("unknown", description="Which eye it is, of all photographs of the request.")
+    convention: str | None = Field(None, description="As that of `/v1/segmentations`.")
     network: Network = Field("segmenter", description="For `image`: which network is to see it.")
     binary_data_output: bool = Field(False, description="Every output as a binary tensor after the JSON.")
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from model import conventions
 from model.artefact import Artefact
 from model.biomarkers import Laterality
 from model.errors import NoVersionLive
@@ -42,6 +43,13 @@ async def _live(request: Request) -> LiveVersions:
 
 
 Live = Annotated[LiveVersions, Depends(_live)]
+Convention = Annotated[
+    str | None,
+    Query(
+        description="Whose experts' annotation to draw: one of the names in `conventions` of `/v1/versions/{version}`."
+        " By default the one that the version was published to draw."
+    ),
+]
 Eye = Annotated[Laterality, Query(description="Which eye it is; names the rim's sectors.")]
 
 
@@ -60,6 +68,7 @@ async def segment(
     ] = None,
     laterality: Eye = "unknown",
     version: Annotated[str | None, Query(description="A version or an alias, as in `/v1/versions`.")] = None,
+    convention: Convention = None,
 ) -> Response:
     """Optic disc, optic cup and cup-to-disc ratio of one fundus photograph.
 
@@ -70,6 +79,7 @@ async def segment(
     media_type = negotiation.choose(request.headers.getlist("accept"), OFFERED[render])
     state = request.app.state
     segmenter = await inference.version_of(request, version)
+    segmenter = await inference.in_convention(request, segmenter, convention)
     named = await uploads.named_photograph(request)
     if named is None:
         data = await uploads.photograph_bytes(request)
@@ -124,6 +134,7 @@ def get_version(version: str, live: Live) -> VersionDetail:
     return VersionDetail(
         **_summary(artefact, live, live.aliases()),
         manifest=dataclasses.asdict(artefact.manifest),
+        conventions=list(conventions.read(artefact.folder).each),
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
     )
 

@@ -24,6 +24,11 @@ class VersionUsed(_Answer):
     sha256: str = Field(description="Of the version's `manifest.json`, which holds the digest of every other file.")
     engine: Literal["openvino", "tensorflow"]
     precision: Literal["f32", "bf16"]
+    convention: str | None = Field(
+        None,
+        description="Whose annotation was drawn, by the name of the source, or group of sources, whose experts annotate"
+        " so; `null` where the version goes by the photograph's looks.",
+    )
 
 
 class ImageSize(_Answer):
@@ -258,6 +263,9 @@ class VersionDetail(VersionSummary):
     """Everything about one version."""
 
     manifest: dict[str, Any] = Field(description="Networks, preprocessing, thresholds, sources, metrics, digests.")
+    conventions: list[str] = Field(
+        [], description="What `convention` of `/v1/segmentations` can say; empty where it learnt no annotation apart."
+    )
     card: str | None = Field(description="The model card, Markdown: data, terms, results, limits, intended use.")
 
 

@@ -32,6 +32,7 @@ class Wish:
     url: str | None
     key: str | None = field(repr=False)
     version: str | None
+    convention: str | None
     masks: bool
     overlays: bool
     parquet: bool
@@ -70,10 +71,10 @@ def _by(wish: Wish, settings: Settings) -> tuple[Here | There, int]:
     if wish.url:
         with Client(wish.url, key=wish.key) as client:
             client.versions()  # is anybody there? Otherwise each photograph would wait in vain
-        return There(wish.url, wish.version, wish.key), wish.workers or ASKING
+        return There(wish.url, wish.version, wish.convention, wish.key), wish.workers or ASKING
     opened = registry_of(settings)
     version = opened.open(settings.version).manifest.version
-    by = Here(settings.registry, version, settings.engine, settings.precision)
+    by = Here(settings.registry, version, settings.engine, settings.precision, wish.convention)
     if isinstance(opened, CloudRegistry):
         by = replace(by, registry=str(opened.copies))  # where it is now, for every worker
     return by, wish.workers or settings.threads or usable_cores()

@@ -47,6 +47,7 @@ COLUMNS: dict[str, tuple[type, str]] = {
     "sharpness": (float, "Around the disc; 1 is typical."),
     "version": (str, "Of the networks."),
     "sha256": (str, "Of that version's manifest."),
+    "convention": (str, "Whose annotation was drawn; empty where the version goes by looks."),
 }
 
 
@@ -61,11 +62,15 @@ class Version(Protocol):
     def digest(self) -> str:
         """SHA-256 of its manifest."""
 
+    @property
+    def convention(self) -> str | None:
+        """Whose annotation it draws."""
+
 
 def row_here(found: Segmentation, by: Version) -> Row:
     """What this machine found; the same as `row_there` of a service's answer for the same photograph."""
     return _row(
-        (by.version, by.digest),
+        (by.version, by.digest, by.convention),
         (found.gradable, found.reasons),
         (found.disc, found.disc_confidence),
         (found.cup, found.cup_confidence),
@@ -78,7 +83,7 @@ def row_there(answer: SegmentationAnswer) -> Row:
     """What a service answered."""
     ratios = answer.cup_to_disc_ratio
     return _row(
-        (answer.version.version, answer.version.sha256),
+        (answer.version.version, answer.version.sha256, answer.version.convention),
         (answer.gradable, answer.reasons),
         (answer.disc, answer.disc.confidence if answer.disc else None),
         (answer.cup, answer.cup.confidence if answer.cup else None),
@@ -88,7 +93,7 @@ def row_there(answer: SegmentationAnswer) -> Row:
 
 
 def _row(
-    version: tuple[str, str],
+    version: tuple[str, str, str | None],
     verdict: tuple[bool, Iterable[str]],
     disc: tuple[Region | schemas.Region | None, float | None],
     cup: tuple[Region | schemas.Region | None, float | None],
@@ -111,6 +116,7 @@ def _row(
         "sharpness": None if quality[1] is None else round(quality[1], 4),
         "version": version[0],
         "sha256": version[1],
+        "convention": version[2],
     }
     for name, (region, confidence) in (("disc", disc), ("cup", cup)):
         if region and confidence is not None:

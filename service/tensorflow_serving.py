@@ -38,12 +38,14 @@ async def predict(
     laterality: Annotated[
         Laterality, Query(description="Which eye it is, of all photographs of the request.")
     ] = "unknown",
+    convention: Annotated[str | None, Query(description="As that of `/v1/segmentations`.")] = None,
 ) -> Response:
     """1 to 8 photographs in base64; the predictions are what `/v1/segmentations` says about each.
 
     The signatures `locator` and `segmenter` take 1 to 8 prepared regions and answer with probabilities.
     """
     segmenter = await inference.version_of(request, named_in(request), model)
+    segmenter = await inference.in_convention(request, segmenter, convention)
     body = await uploads.plain_body(request)
     asked, by_rows, given = await anyio.to_thread.run_sync(take_apart, body, limiter=request.app.state.workers)
     if asked.signature_name == "serving_default":

@@ -53,6 +53,7 @@ class Here:
     version: str  # its name, no alias: what an alias points to may change during a run
     engine: str
     precision: str
+    convention: str | None = None  # whose annotation to draw; None for the one that the version was published to draw
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class There:
 
     url: str
     version: str | None
+    convention: str | None = None
     key: str | None = field(default=None, repr=False)  # for a service that asks for one; written nowhere
 
 
@@ -132,15 +134,26 @@ def _prepared(job: Job) -> tuple[dict[str, str | None], Work]:
     if isinstance(job.by, There):
         from service.client import Client  # half a second that a worker without a service need not wait
 
-        client, version = Client(job.by.url, key=job.by.key), job.by.version
-        return {"service": job.by.url, "version": version}, lambda waiting: _ask(waiting, job, version, client)
+        client, choices = Client(job.by.url, key=job.by.key), _choices(job.by, job.masks or job.overlays)
+        asked = {"service": job.by.url, "version": job.by.version, "convention": job.by.convention}
+        return asked, lambda waiting: _ask(waiting, job, choices, client)
     cv2.setNumThreads(1)
     artefact = open_registry(job.by.registry).open(job.by.version)
-    segmenter = Segmenter(artefact, job.by.engine, job.by.precision, threads=1)
+    segmenter = Segmenter(artefact, job.by.engine, job.by.precision, threads=1).in_convention(job.by.convention)
     made_with: dict[str, str | None] = {
-        **{"sha256": segmenter.digest, "engine": segmenter.engine, "precision": segmenter.precision}
+        **{"sha256": segmenter.digest, "engine": segmenter.engine, "precision": segmenter.precision},
+        "convention": segmenter.convention,
     }
     return made_with, lambda waiting: _segment(waiting, job, segmenter)
+
+
+def _choices(by: There, masks: bool) -> "Choices":
+    choices: Choices = {"masks": "png" if masks else "none"}
+    if by.version:
+        choices["version"] = by.version
+    if by.convention:
+        choices["convention"] = by.convention
+    return choices
 
 
 def _segment(waiting: deque[Photograph], job: Job, segmenter: Segmenter) -> Iterator[Done | Stop]:
@@ -188,11 +201,11 @@ def _drawn(
     return _written(pictures, photograph, table.row_here(found, segmenter), job)
 
 
-def _ask(waiting: deque[Photograph], job: Job, version: str | None, client: "Client") -> Iterator[Done | Stop]:
+def _ask(waiting: deque[Photograph], job: Job, choices: "Choices", client: "Client") -> Iterator[Done | Stop]:
     """One after the other; several workers have several on the way."""
     photograph = waiting.popleft()
     try:
-        yield _there(photograph, job, version, client)
+        yield _there(photograph, job, choices, client)
     except FILE_ERRORS as error:
         if isinstance(error, CupDiscError) and error.code == "service_unreachable":
             yield Stop(error)
@@ -211,11 +224,8 @@ def _failed(photograph: Photograph, error: CupDiscError | OSError | MemoryError)
     return Done({"file": str(photograph.file), "error": code}, wrong)
 
 
-def _there(photograph: Photograph, job: Job, version: str | None, client: "Client") -> Done | Stop:
+def _there(photograph: Photograph, job: Job, choices: "Choices", client: "Client") -> Done | Stop:
     data = _read(photograph.file, job.limits)
-    choices: Choices = {"masks": "png" if job.masks or job.overlays else "none"}
-    if version:
-        choices["version"] = version
     answer = client.segment(data, **choices)
     regions = {kind: _png(region) for kind, region in (("disc", answer.disc), ("cup", answer.cup)) if region}
     pictures: dict[str, Callable[[], bytes]] = {}

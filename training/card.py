@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from model import conventions
 from model.artefact import NETWORKS, Manifest
 from training.calibrate import COVERAGE
 from training.compare import OWN
@@ -41,6 +42,12 @@ PARTLY_TOLD = (
     "For a part of its samples the segmenter was told whose annotation it learns; for any others it had to go by the",
     "photograph's looks: one that looks like a source's it draws about as that source's experts would. The answer",
     "holds the shares below of conventions that do not look at that; the rest goes by looks.",
+)
+
+ON_REQUEST = (
+    "A request may ask for another convention (`convention`), of those whose experts outlined cups too. It then has",
+    "thresholds that were chosen on training photographs of these experts. The limits of what is gradable and the",
+    "vertical interval stay those of the published answer: nothing else was measured on sources that were left out.",
 )
 
 
@@ -90,7 +97,11 @@ def write_card(manifest: Manifest) -> str:
             if (of := population(row["name"], layouts.get(row["name"], "")))
         ),
         "",
-        *_conventions(training.get("conventions", {}), training["preset"]["segmenter"].get("told", 0.0)),
+        *_conventions(
+            training.get("conventions", {}),
+            training["preset"]["segmenter"].get("told", 0.0),
+            conventions.FILE in manifest.files,
+        ),
         "## Figures",
         "",
         "Whole way from file to mask, native pixels, no oracle crop; every photograph counts, refused ones too. In",
@@ -172,15 +183,17 @@ def _learnt_encoder(whose: str, config: dict[str, Any], several: bool) -> list[s
     return lines
 
 
-def _conventions(conventions: dict[str, dict[str, float]], told: float) -> list[str]:
+def _conventions(learnt: dict[str, dict[str, float]], told: float, on_request: bool) -> list[str]:
     """Whose annotation the version draws; nothing for one that did not learn it apart.
 
     Args:
+        learnt: by convention, its share of the answer and how large it draws.
         told: share of the segmenter's samples that were told whose annotation they carry.
+        on_request: whether a request can ask for one of them.
     """
-    if not conventions:
+    if not learnt:
         return []
-    cups = all("cup_radius" in row for row in conventions.values())
+    cups = all("cup_radius" in row for row in learnt.values())
     return [
         "## Whose cups it draws",
         "",
@@ -188,6 +201,7 @@ def _conventions(conventions: dict[str, dict[str, float]], told: float) -> list[
         *(ALWAYS_TOLD if told == 1 else PARTLY_TOLD),
         "The radii are those that it draws by a convention alone, on the same training photographs, over its answer's",
         "(median; of circles of the same areas).",
+        *(ON_REQUEST if on_request else ()),
         "`cupdisc-train publish --convention` makes a version of the same run that draws by one alone.",
         "",
         f"| convention of | share | disc radius |{' cup radius | ratio of the two |' if cups else ''}",
@@ -199,7 +213,7 @@ def _conventions(conventions: dict[str, dict[str, float]], told: float) -> list[
                 f"{row['disc_radius']:.2f}",
                 *((f"{row['cup_radius']:.2f}", f"{row['cup_radius'] / row['disc_radius']:.2f}") if cups else ()),
             )
-            for name, row in conventions.items()
+            for name, row in learnt.items()
         ),
         "",
     ]

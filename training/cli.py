@@ -224,6 +224,9 @@ def evaluate(
     ] = False,
     engine: str = "auto",
     precision: str = "auto",
+    convention: Annotated[
+        str | None, typer.Option(help="Draw as the annotators of this source do; else as the version was published.")
+    ] = None,
     device: Annotated[
         str, typer.Option(help="cpu: the engines of the service; tpu, gpu or auto: Keras on what is there.")
     ] = "cpu",
@@ -258,10 +261,11 @@ def evaluate(
     names = [name for names in sources or () for name in names.split(",")]
     judged = judging.choose(artefact.manifest, chosen, read_splits(chosen, data), names, everything)
     if accelerator is None or accelerator.kind == "cpu":
-        segmenter = Segmenter(artefact, engine, precision)
+        segmenter = Segmenter(artefact, engine, precision).in_convention(convention)
     else:
-        segmenter = segmenter_on(artefact, accelerator)
-    console.print(f"{segmenter.name} {segmenter.version}, {segmenter.engine} {segmenter.precision}")
+        segmenter = segmenter_on(artefact, accelerator, convention)
+    drawn = f", drawn as {segmenter.convention}" if segmenter.convention else ""
+    console.print(f"{segmenter.name} {segmenter.version}, {segmenter.engine} {segmenter.precision}{drawn}")
     with Progress(console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("photographs", total=sum(len(part.examples) for part in judged.values()))
         results = {

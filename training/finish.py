@@ -58,13 +58,13 @@ def finish(
     evidence: Evidence,
     folder: Path,
     console: Console,
-    further_metrics: Callable[[Manifest], list[dict[str, Any]]] = lambda manifest: [],
+    further_metrics: Callable[[Artefact], list[dict[str, Any]]] = lambda version: [],
 ) -> tuple[Artefact, list[Result]]:
     """A folder with both networks becomes a whole version: limits and interval, figures, report, card.
 
     Args:
         manifest: thresholds of disc and cup are as they will be.
-        further_metrics: more rows of figures, from the manifest with its limits.
+        further_metrics: more rows of figures, from the version with its limits.
     """
     # held-out parts of sources that were trained on calibrate; a source that was left out is only reported
     seen = [e for split in evidence.splits.values() if not split.left_out for e in split.held_out]
@@ -86,7 +86,7 @@ def finish(
     not_seen = [dataclasses.replace(each, how=LEFT_OUT) for each in evaluated(final, unseen, console)]
     metrics = [
         *summarise(results, HELD_OUT),
-        *further_metrics(manifest),
+        *further_metrics(final),
         *summarise(not_seen, LEFT_OUT),
         *summarise(left_out, "left out of another run"),
     ]
@@ -97,7 +97,7 @@ def finish(
             "rows": compare([*results, *not_seen], evaluated(production, [*seen, *unseen], console)),
             "not_compared": not_compared(judging, production.manifest.metrics),
         }
-    manifest = dataclasses.replace(manifest, metrics=metrics)
+    manifest = dataclasses.replace(final.manifest, metrics=metrics)
     report = folder / "report"
     report.mkdir(exist_ok=True)
     write_csv([*results, *not_seen], report / "photographs.csv")

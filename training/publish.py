@@ -1,13 +1,15 @@
 """A trained run → a version: exported, evaluated on held-out photographs, calibrated, compared, described."""
 
 import dataclasses
+import functools
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from model import artefact, engines
@@ -20,10 +22,10 @@ from training.compare import MARGIN, UnjudgedVersion, WorseVersion, not_compared
 from training.config import convention_of
 from training.evaluate import Result, overlaps
 from training.figures import comparison_table, metrics_table
-from training.finish import Evidence, Facts, Registry, evaluated, finish
-from training.run import Trained, in_convention, weights_of
+from training.finish import Evidence, Facts, Registry, finish
+from training.run import Trained, weights_of
 from training.sources.example import Example
-from training.summary import summarise
+from training.version_conventions import copy_conventions, own_figures, write_conventions
 from training.whole_file import CannotWrite, writing
 
 NAME = "disc-cup"
@@ -91,29 +93,26 @@ def _stage(
         },
         files={},
     )
-    chosen = _choose_thresholds(trained, manifest, folder, console)
-    manifest = dataclasses.replace(manifest, thresholds=dataclasses.asdict(chosen))
+    drawn = {name for name, row in trained.conventions.items() if row["share"] > 0}
+    like = {source.name for source in preset.sources if convention_of(source) in drawn}
+    trials = _trial_photographs(trained, None)
+    if trials:
+        console.print(f"choosing thresholds on {len(trials)} photographs")
+        chosen = _choose_thresholds(Segmenter(artefact.write(folder, manifest)), trials, like)
+        manifest = dataclasses.replace(manifest, thresholds=dataclasses.asdict(chosen))
+
+    def choose(segmenter: Segmenter, sources: list[str]) -> Thresholds:
+        own = _trial_photographs(trained, sources)
+        console.print(f"choosing thresholds on {len(own)} photographs, drawn as {segmenter.convention}")
+        return _choose_thresholds(segmenter, own)
+
+    if "segmenter" in kept and not trained.shifts:
+        copy_conventions(kept["segmenter"].parent, folder)
+    else:
+        write_conventions(trained, manifest, folder, choose)
     evidence = Evidence(trained.splits, left_out, production)
-    return finish(manifest, evidence, folder, console, lambda whole: _in_own_conventions(trained, whole, console))
-
-
-def _in_own_conventions(trained: Trained, manifest: Manifest, console: Console) -> list[dict[str, Any]]:
-    """Figures of each source's held-out photographs, drawn as that source's annotators do: what the answer's
-    convention costs where another one was annotated. Nothing of runs that leave a source out: they are trials."""
-    if any(split.left_out for split in trained.splits.values()):
-        return []
-    rows = []
-    sources = {source.name: convention_of(source) for source in trained.preset.sources}
-    for name, row in trained.conventions.items():
-        examples = [e for s, split in trained.splits.items() if sources[s] == name for e in split.held_out]
-        if row["share"] == 1 or not examples:
-            continue
-        with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
-            folder = Path(parent)
-            _export(in_convention(trained, name), folder)
-            results = evaluated(artefact.write(folder, manifest), examples, console)
-        rows += summarise(results, "held out, drawn by its own convention")
-    return rows
+    own = functools.partial(own_figures, preset=preset, splits=trained.splits, console=console)
+    return finish(manifest, evidence, folder, console, own)
 
 
 def publish_run(
@@ -149,7 +148,7 @@ def publish_run(
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
         folder = Path(parent) / facts.version
         folder.mkdir()
-        kept = kept_networks(trained, registry)
+        kept = kept_networks(trained, registry) | (same_networks(trained, production) if production else {})
         staged, _ = stage_version(trained, facts, folder, console, left_out, production, kept)
         console.print(metrics_table(staged.manifest.metrics))
         if not _judging(trained):
@@ -208,6 +207,22 @@ def kept_networks(trained: Trained, registry: Registry) -> dict[str, Path]:
     return {name: version.folder / name for name in names if getattr(version.manifest, name).config == shapes[name]}
 
 
+def same_networks(trained: Trained, version: Artefact) -> dict[str, Path]:
+    """SavedModels of a version's networks that a run's networks equal, weight by weight: a version may differ from it
+    in what stands around them."""
+    reader = engines.import_tensorflow().train.load_checkpoint
+    found = {}
+    for name in NETWORKS:
+        network, shape = getattr(trained, name), getattr(trained.preset, name).shape
+        if getattr(version.manifest, name).config != shape.as_dict():
+            continue
+        saved = reader(str(version.folder / name / "variables" / "variables"))
+        values = {np.asarray(saved.get_tensor(key)).tobytes() for key in saved.get_variable_to_shape_map()}
+        if all(weight.tobytes() in values for weight in network.get_weights()):
+            found[name] = version.folder / name
+    return found
+
+
 def _export(trained: Trained, folder: Path, kept: Mapping[str, Path] = {}) -> None:
     """Both SavedModels. A full disk is CannotWrite here too, though TensorFlow has errors of its own for it."""
     errors = engines.import_tensorflow().errors
@@ -221,22 +236,21 @@ def _export(trained: Trained, folder: Path, kept: Mapping[str, Path] = {}) -> No
             raise CannotWrite(f"{folder / name}: {error.message}") from error
 
 
-def _choose_thresholds(trained: Trained, manifest: Manifest, folder: Path, console: Console) -> Thresholds:
-    """On a few training photographs of each source with masks: held-out ones must not choose what they report on."""
+def _trial_photographs(trained: Trained, sources: Collection[str] | None) -> list[Example]:
+    """A few training photographs of each source with masks, or of some: held-out ones must not choose what they
+    report on."""
     examples: list[Example] = []
     for name, weight in weights_of(trained.preset, trained.preset.segmenter).items():
-        if weight > 0:
+        if weight > 0 and (sources is None or name in sources):
             outlined = trained.splits[name].training
             examples += outlined[:: max(1, len(outlined) // TRIAL_PHOTOGRAPHS)][:TRIAL_PHOTOGRAPHS]
-    if not examples:
-        return calibrate.OPEN
-    console.print(f"choosing thresholds on {len(examples)} photographs")
-    drawn = {name for name, row in trained.conventions.items() if row["share"] > 0}
-    like = {source.name for source in trained.preset.sources if convention_of(source) in drawn}
-    version = Segmenter(artefact.write(folder, manifest))
+    return examples
+
+
+def _choose_thresholds(segmenter: Segmenter, examples: Sequence[Example], like: Collection[str] = ()) -> Thresholds:
     trials = {each: dataclasses.replace(calibrate.OPEN, disc=each, cup=each) for each in TRIAL_THRESHOLDS}
-    segmenters = {each: version.with_thresholds(thresholds) for each, thresholds in trials.items()}
-    return calibrate.best_thresholds(overlaps(segmenters, examples), like)
+    tried = {each: segmenter.with_thresholds(thresholds) for each, thresholds in trials.items()}
+    return calibrate.best_thresholds(overlaps(tried, examples), like)
 
 
 def _entry(network: keras.Model, config: UNetConfig) -> NetworkEntry:

@@ -16,6 +16,7 @@ from training.finish import Evidence, Facts, Registry, finish
 from training.judging import preset_of
 from training.sources.example import digest
 from training.split import read_splits
+from training.version_conventions import OWN, copy_conventions, own_figures
 from training.whole_file import writing
 
 
@@ -30,8 +31,8 @@ def recalibrate(
 ) -> Artefact:
     """Publish the networks of a version once more, as another one.
 
-    Thresholds of disc and cup stay. What its held-out photographs draw by their own conventions stays in its figures
-    as it was, since that needs the run.
+    Thresholds of disc and cup stay. So do the figures of a version from before one could be asked for conventions that
+    are drawn by these: they need its run.
 
     Args:
         facts: `command` of them is what set the numbers anew; what trained the networks is the version's.
@@ -42,7 +43,8 @@ def recalibrate(
         AliasConflict: somebody moved the alias meanwhile; the version is published, the alias is theirs.
     """
     manifest, pointed_at = version.manifest, registry.aliases().get(alias or "")
-    splits = read_splits(preset_of(manifest), data)
+    preset = preset_of(manifest)
+    splits = read_splits(preset, data)
     changed = [
         row["name"]
         for row in manifest.sources
@@ -56,7 +58,7 @@ def recalibrate(
     )
     training = {name: value for name, value in manifest.training.items() if name != "comparison"}
     made_of = {"version": manifest.version, "sha256": version.digest, "command": facts.command}
-    kept = [row for row in manifest.metrics if row["how"] == "held out, drawn by its own convention"]
+    kept = [row for row in manifest.metrics if row["how"] == OWN]
     renewed = dataclasses.replace(
         manifest,
         version=facts.version,
@@ -73,7 +75,14 @@ def recalibrate(
         with writing(folder):
             for name in NETWORKS:
                 shutil.copytree(version.folder / name, folder / name)
-            staged, _ = finish(renewed, Evidence(splits, left_out), folder, console, lambda whole: kept)
+            copy_conventions(version.folder, folder)
+            staged, _ = finish(
+                renewed,
+                Evidence(splits, left_out),
+                folder,
+                console,
+                lambda own: own_figures(own, preset, splits, console) or kept,
+            )
         published = registry.publish(staged.folder)
         if alias is not None:
             registry.set_alias(alias, facts.version, expected=pointed_at)

@@ -34,6 +34,10 @@ def bulk(
     registry: Annotated[str | None, typer.Option(help="A folder of versions, or gs://; by default what ships.")] = None,
     version: Annotated[str | None, typer.Option(help="A version or an alias.", show_default="production")] = None,
     engine: Annotated[str | None, typer.Option(help="openvino, tensorflow or auto.", show_default="auto")] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(help="Draw as the annotators of this source do.", show_default="as the version was published"),
+    ] = None,
     masks: Annotated[bool, typer.Option("--masks", help="Write masks of disc and cup too.")] = False,
     runner: Annotated[
         str, typer.Option(help="Apache Beam's: FlinkRunner, DataflowRunner …; this one is here.")
@@ -62,7 +66,8 @@ def bulk(
     if not places:
         raise typer.BadParameter("the last argument is the folder for the results")
     wish = Wish(
-        places[:-1], lists or (), places[-1], runner, workers or usable_cores(), options, masks, shards, overwrite
+        *(places[:-1], lists or (), places[-1], runner, workers or usable_cores(), options, masks, shards, overwrite),
+        convention=convention,
     )
     try:
         outcome = archive.run(wish, settings, _progress())

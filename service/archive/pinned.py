@@ -26,19 +26,22 @@ class Pinned:
     threads: int  # of one worker process; 0: all cores that it may use
     smallest_side: int  # pixels to which photographs may be reduced as they are decoded
     farthest: float  # from the training distribution, that is still gradable
+    convention: str | None  # whose annotation is drawn
     cache: str
     storage_timeout_s: float
     storage_patience_s: float
 
     @classmethod
-    def of(cls, settings: Settings, threads: int) -> "Pinned":
+    def of(cls, settings: Settings, threads: int, convention: str | None = None) -> "Pinned":
         """What an operator's settings mean now; the version is loaded once, to see that it can be.
 
+        Args:
+            convention: as for `Segmenter.in_convention`.
         Raises:
             VersionError, InvalidConfiguration, EngineUnavailable, StorageError.
         """
         opened = registry_of(settings).open(settings.version)
-        loaded = Segmenter(opened, settings.engine, settings.precision, 1)
+        loaded = Segmenter(opened, settings.engine, settings.precision, 1).in_convention(convention)
         return cls(
             settings.registry,
             loaded.version,
@@ -48,6 +51,7 @@ class Pinned:
             threads,
             loaded.smallest_side,
             float(opened.manifest.thresholds["distance"]),
+            loaded.convention,
             settings.cache,
             settings.storage_timeout_s,
             settings.storage_patience_s,
@@ -64,4 +68,5 @@ class Pinned:
         if artefact.digest != self.digest:
             raise CorruptVersion(f"version {self.version} is not the one that the run began with")
         cv2.setNumThreads(1)
-        return Segmenter(artefact, self.engine, self.precision, self.threads or usable_cores())
+        loaded = Segmenter(artefact, self.engine, self.precision, self.threads or usable_cores())
+        return loaded.in_convention(self.convention)

@@ -48,6 +48,7 @@ class Wish:
     masks: bool
     shards: int | None  # None: as before, or SHARDS
     overwrite: bool
+    convention: str | None = None  # whose annotation to draw; None for the one that the version was published to draw
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run(wish: Wish, settings: Settings, progress: Callable[[int, float], None]) 
     runner = runners.checked(wish.runner, wish.options)
     limits = Limits(settings.max_photograph_bytes, settings.max_photograph_pixels)
     wanted = _wanted(wish)
-    pinned = Pinned.of(settings, runners.threads(runner, wish.workers))
+    pinned = Pinned.of(settings, runners.threads(runner, wish.workers), wish.convention)
     at, own = folder(wish.out), uuid.uuid4().hex[:12]
     with turn.alone(wish.out, own):
         made_with = _agreed(at, wish, pinned)
@@ -146,11 +147,12 @@ def _agreed(at: Folder, wish: Wish, pinned: Pinned) -> dict[str, Any]:
             raise InvalidConfiguration(f"{wish.out} is not empty and holds no results of ours: {foreign[0]} …")
     before = json.loads(there) if there is not None else {}
     now = {
-        "format": 1,
+        "format": 2,
         "version": pinned.version,
         "sha256": pinned.digest,
         "engine": pinned.engine,
         "precision": pinned.precision,
+        "convention": pinned.convention,
         "masks": wish.masks,
         "shards": wish.shards or before.get("shards", SHARDS),
     }

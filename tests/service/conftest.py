@@ -14,8 +14,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from model import artefact, normalisation, retina
+from model import artefact, conventions, normalisation, retina
 from model.artefact import Artefact, Manifest, NetworkEntry
+from model.conventions import Convention, Conventions
 from model.local_registry import LocalRegistry
 from model.normalisation import Distribution
 from service.app import create_app
@@ -56,6 +57,11 @@ def encode(photograph: np.ndarray, kind: str = "JPEG", **options: Any) -> bytes:
 EYE = encode(draw_eye())
 
 
+# the published versions draw as "narrow" does; biases of `_network`
+NARROW, WIDE = ((np.array([-4.0, -10.0 * cup], np.float32),) for cup in (2.1, 0.6))
+CONVENTIONS = Conventions(NARROW, {"narrow": Convention(NARROW, 0.5, 0.5), "wide": Convention(WIDE, 0.5, 0.5)})
+
+
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry with the versions 2026.1.1 and 2026.2.1, the latter in production. Not to be changed: copy it."""
@@ -63,6 +69,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for network, outputs in (("locator", ("disc",)), ("segmenter", ("disc", "cup"))):
         artefact.export_network(_network(network, outputs), staged / network)
     (staged / "card.md").write_text("# drawn eyes\n", encoding="utf-8")
+    conventions.write(CONVENTIONS, staged)
     for version in ("2026.1.1", "2026.2.1"):
         artefact.write(staged, _manifest(version))
         LocalRegistry(registry).publish(staged, alias="production")

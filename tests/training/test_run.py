@@ -22,6 +22,8 @@ from training.batches import batches
 from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
 from training.evaluate import evaluate, read_csv, write_csv
+from training.finish import Facts
+from training.publish import stage_version
 from training.run import Trained, in_convention, train_run
 from training.saved_run import load_run
 from training.sources.folder import read_source
@@ -54,6 +56,7 @@ def test_the_manifest_tells_where_the_version_comes_from(drawn_version: Artefact
     shares = {name: row["share"] for name, row in manifest.training["conventions"].items()}
     assert shares == {"crops": 0, "discs": 0, "whole": 0}  # nothing was asked: it draws by looks
     assert "| whole | 0% |" in card
+    assert "A request may ask for another convention" in card
 
 
 def test_figures_in_the_report_are_those_of_the_photographs(drawn_version: Artefact):
@@ -116,6 +119,21 @@ def test_a_run_can_draw_by_one_convention_alone(drawn_run: tuple[Path, Trained])
     assert changed == 3 * 2 + 2 + 1  # biases of the way up, of the bottom and of the logits
     with pytest.raises(InvalidConfiguration, match="whole"):
         in_convention(trained, "nobody")
+
+
+def test_a_version_draws_what_a_version_of_one_convention_draws(
+    drawn_run: tuple[Path, Trained], drawn_version: Artefact, tmp_path: Path
+):
+    _, trained = drawn_run
+    facts = Facts("2026.1.2", "2026-01-01T00:00:00Z", "0.1.0", "train", "a test machine")
+    alone, _ = stage_version(in_convention(trained, "crops"), facts, tmp_path, QUIET)
+    one, asked = Segmenter(alone, precision="f32"), Segmenter(drawn_version, precision="f32").in_convention("crops")
+    assert (one.convention, asked.convention) == ("crops", "crops")
+    images = np.random.default_rng(5).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    np.testing.assert_allclose(
+        asked.probabilities("segmenter", images), one.probabilities("segmenter", images), atol=1e-4
+    )
+    assert {row["how"] for row in alone.manifest.metrics if row["source"] == "crops"} == {"held out"}  # it is its own
 
 
 @pytest.fixture(scope="module")
