@@ -23,7 +23,9 @@ class VersionUsed(_Answer):
     version: str
     sha256: str = Field(description="Of the version's `manifest.json`, which holds the digest of every other file.")
     engine: Literal["openvino", "tensorflow"]
-    precision: Literal["f32", "bf16"]
+    precision: Literal["f32", "bf16"] = Field(
+        description="Of the segmenter; the locator may compute in bf16 beside one in f32."
+    )
     convention: str | None = Field(
         None,
         description="Whose annotation was drawn, by the name of the source, or group of sources, whose experts annotate"

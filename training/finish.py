@@ -82,6 +82,7 @@ def finish(
             calibration=calibrate.interval(results, left_out),
         )
     final = artefact.write(folder, manifest)
+    manifest = final.manifest  # which lists its files
     results = [dataclasses.replace(each, how=HELD_OUT) for each in evaluated(final, seen, console)]
     not_seen = [dataclasses.replace(each, how=LEFT_OUT) for each in evaluated(final, unseen, console)]
     metrics = [
@@ -97,7 +98,7 @@ def finish(
             "rows": compare([*results, *not_seen], evaluated(production, [*seen, *unseen], console)),
             "not_compared": not_compared(judging, production.manifest.metrics),
         }
-    manifest = dataclasses.replace(final.manifest, metrics=metrics)
+    manifest = dataclasses.replace(manifest, metrics=metrics)
     report = folder / "report"
     report.mkdir(exist_ok=True)
     write_csv([*results, *not_seen], report / "photographs.csv")

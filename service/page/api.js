@@ -12,9 +12,9 @@ export class Problem extends Error {
   }
 }
 
-/** The JSON answer for a photograph; `onSent` hears which share of it has been sent. */
-export async function segment(file, eye, onSent, signal) {
-  const query = new URLSearchParams({ masks: "polygon", laterality: eye });
+/** The JSON answer for a photograph; `choices` as in `asking`, `onSent` hears which share of it has been sent. */
+export async function segment(file, choices, onSent, signal) {
+  const query = asking({ masks: "polygon" }, choices);
   for (let attempt = 1; ; attempt += 1) {
     const key = keyHeaders();
     try {
@@ -28,8 +28,8 @@ export async function segment(file, eye, onSent, signal) {
 }
 
 /** A picture or report of a photograph made by the server, as a Blob. */
-export async function rendered(file, eye, accept, render) {
-  const query = new URLSearchParams({ render, laterality: eye });
+export async function rendered(file, choices, accept, render) {
+  const query = asking({ render }, choices);
   return (await send(`v1/segmentations?${query}`, bytes(file, accept))).blob();
 }
 
@@ -48,9 +48,19 @@ export async function versions() {
   return (await send("v1/versions", {})).json();
 }
 
+/** Whose cups a version can draw, by name. */
+export async function conventionsOf(version) {
+  return (await (await send(`v1/versions/${encodeURIComponent(version)}`, {})).json()).conventions;
+}
+
 export async function sample() {
   const blob = await (await send("sample.jpg", {})).blob();
   return new File([blob], "normal_left_eye.jpg", { type: "image/jpeg" });
+}
+
+// { eye, convention }: which eye it is, and whose cups to draw, null for the version's own
+function asking(what, { eye, convention }) {
+  return new URLSearchParams({ ...what, laterality: eye, ...(convention && { convention }) });
 }
 
 // as bytes of no declared kind: the server looks for itself, and the file's name stays here

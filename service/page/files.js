@@ -34,6 +34,7 @@ const COLUMNS = {
   sharpness: (entry) => entry.answer?.quality.sharpness,
   version: (entry) => entry.answer?.version.version,
   sha256: (entry) => entry.answer?.version.sha256,
+  convention: (entry) => entry.answer?.version.convention,
 };
 
 /** One row for each photograph; unknown cells are empty. */

@@ -12,6 +12,7 @@ export function findings(entry, does, correcting) {
   if (correcting) return [corrected(entry), rim(entry)];
   return [
     eyeChoice(entry, does),
+    whoseCups(entry, does),
     entry.problem && element("p", { class: "note warn", role: "alert" }, icon("warn"), entry.problem.sentence, " ", entry.problem.advice),
     verdict(entry),
     entry.correction ? corrected(entry) : measured(entry),
@@ -103,6 +104,23 @@ function measured(entry) {
     scale({ value: vertical, interval: spread, limits: VERTICAL, sentence: where.sentence }),
     reading(where),
     others(ratios),
+  );
+}
+
+// experts of different clinics draw other cups on the same eye
+function whoseCups(entry, { conventions, setConvention }) {
+  if (!conventions.length) return null;
+  const drawn = entry.answer.version.convention;
+  const names = drawn === null ? [null, ...conventions] : conventions;
+  return element(
+    "label",
+    { class: "whose" },
+    "Cups as drawn by ",
+    element(
+      "select",
+      { id: "convention", disabled: entry.state !== "done", onchange: (event) => setConvention(event.target.value || null) },
+      names.map((name) => element("option", { value: name ?? "", selected: name === drawn }, name ?? "nobody in particular")),
+    ),
   );
 }
 
@@ -209,6 +227,7 @@ function details(entry) {
       line("Sharpness", quality.sharpness === null ? UNKNOWN : `${quality.sharpness.toFixed(2)} (1 is typical)`),
       line("Computed in", `${Math.round(total)} ms, ${version.engine} ${version.precision}`),
       line("Version", `${version.name} ${version.version}`),
+      line("Cups as drawn by", version.convention ?? "nobody in particular"),
       line("Digest", element("code", { class: "digest" }, version.sha256)),
     ),
   );

@@ -1,6 +1,6 @@
 // Where the page's parts meet: the views, what the buttons do, and how files come in.
 
-import { rendered, sample, versions } from "./api.js";
+import { conventionsOf, rendered, sample, versions } from "./api.js";
 import { Correction, measureOutlines } from "./correction.js";
 import { drawDisc } from "./drawing.js";
 import { announce, byId, element } from "./elements.js";
@@ -20,6 +20,7 @@ const sorting = { column: null, down: false };
 const table = new Table(byId("table"), { open, remove, thumbnail, sort });
 const chosenPair = { right: null, left: null };
 let view = "start"; // "start", "one", "all" or "pairs"
+let conventions = []; // whose cups the version can draw
 let current = null; // the photograph of the view "one"
 let correction = null;
 
@@ -92,6 +93,8 @@ function renderOne() {
     again: () => photographs.again(current),
     remove: () => remove(current),
     save: (kind) => saveOf(current, kind),
+    setConvention: (name) => photographs.setConvention(name),
+    conventions,
   };
   replace(byId("findings"), findings(current, does, correction !== null));
 }
@@ -283,11 +286,12 @@ function afterCorrection() {
 async function saveOf(entry, kind) {
   const name = stem(entry.name);
   const button = byId(`save-${kind}`);
+  const asked = photographs.asked(entry);
   button.setAttribute("aria-busy", "true");
   try {
-    if (kind === "overlay") save(await rendered(entry.file, entry.eye, "image/png", "overlay"), `${name}.overlay.png`);
-    if (kind === "mask") save(await rendered(entry.file, entry.eye, "image/png", "mask"), `${name}.mask.png`);
-    if (kind === "pdf") save(await rendered(entry.file, entry.eye, "application/pdf", "pdf"), `${name}.report.pdf`);
+    if (kind === "overlay") save(await rendered(entry.file, asked, "image/png", "overlay"), `${name}.overlay.png`);
+    if (kind === "mask") save(await rendered(entry.file, asked, "image/png", "mask"), `${name}.mask.png`);
+    if (kind === "pdf") save(await rendered(entry.file, asked, "application/pdf", "pdf"), `${name}.report.pdf`);
     if (kind === "json") save(new Blob([JSON.stringify(entry.answer, null, 2)], { type: "application/json" }), `${name}.json`);
     if (kind === "training") save(await trainingFolder([entry]), `${name}.corrected.zip`);
   } catch (problem) {
@@ -416,6 +420,7 @@ try {
   const version = known.find((one) => one.version === served);
   if (version) {
     byId("version").replaceChildren(`${version.name} ${version.version} `, element("code", { title: version.sha256 }, version.sha256.slice(0, 12)));
+    conventions = await conventionsOf(version.version);
   } else {
     complain(explain("no_version_live", 503, ""));
   }

@@ -12,6 +12,7 @@ const AT_ONCE = 2; // requests under way
  */
 export class Photographs extends EventTarget {
   entries = [];
+  convention = null; // whose cups are asked for; null for the version's own
   #running = 0;
   #lastId = 0;
 
@@ -56,13 +57,29 @@ export class Photographs extends EventTarget {
     Object.assign(entry, { eye, eyeFromName: false });
     this.#changed(entry);
     if (!entry.answer) return;
+    const asked = this.asked(entry);
     try {
-      const answer = await segment(entry.file, eye, () => {}, entry.abort.signal);
-      if (entry.eye === eye) entry.answer = answer;
+      const answer = await segment(entry.file, asked, () => {}, entry.abort.signal);
+      if (entry.eye === eye && this.convention === asked.convention) entry.answer = answer;
     } catch (error) {
       if (error instanceof Problem) entry.problem = error;
     }
     this.#changed(entry);
+  }
+
+  /** Draw all photographs by another convention; the old answers stay until the new ones are there. */
+  setConvention(convention) {
+    this.convention = convention;
+    for (const entry of this.entries.filter((one) => one.answer)) {
+      if (entry.state === "done") Object.assign(entry, { state: "waiting", problem: null, sent: 0 });
+    }
+    this.#changed(null);
+    this.#startNext();
+  }
+
+  /** What a request says of a photograph now. */
+  asked(entry) {
+    return { eye: entry.eye, convention: this.convention };
   }
 
   touch(entry) {
@@ -85,14 +102,14 @@ export class Photographs extends EventTarget {
     this.#running += 1;
     entry.state = "sending";
     this.#changed(entry);
-    const eye = entry.eye;
+    const asked = this.asked(entry);
     const onSent = (share) => {
       entry.sent = share;
       if (share === 1) entry.state = "reading";
       this.#changed(entry);
     };
     try {
-      entry.answer = await segment(entry.file, eye, onSent, entry.abort.signal);
+      entry.answer = await segment(entry.file, asked, onSent, entry.abort.signal);
       entry.state = "done";
     } catch (error) {
       if (error.name !== "AbortError") {
@@ -102,7 +119,9 @@ export class Photographs extends EventTarget {
     }
     this.#running -= 1;
     this.#changed(entry);
-    if (entry.answer && entry.eye !== eye) this.setEye(entry, entry.eye); // it was told while the photograph was away
+    // what was told while the photograph was away
+    if (entry.state === "done" && this.convention !== asked.convention) this.again(entry);
+    else if (entry.answer && entry.eye !== asked.eye) this.setEye(entry, entry.eye);
     this.#startNext();
   }
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +158,27 @@ def test_the_rims_sectors_are_named_once_the_eye_is_told(page: Page) -> None:
     expect(page.locator(".rim")).to_contain_text("Inferotemporal")
     widths = page.locator(".rim tbody td").all_inner_texts()
     assert all(0.2 < float(width) < 0.3 for width in widths)  # (60 - 30) / 120 everywhere
+
+
+def test_cups_are_drawn_as_by_whoever_is_chosen(page: Page) -> None:
+    give_and_wait(page, *(photograph(name, disc=60, cup=30) for name in ("first.jpg", "second.jpg")))
+    page.locator(".photographs .open").first.click()
+    chosen = page.get_by_label("Cups as drawn by")
+    expect(chosen).to_have_value("narrow")
+    usual = re.compile(r"0\.(49|50|51)")
+    expect(page.locator("#vertical")).to_have_text(usual)
+    chosen.select_option("wide")
+    expect(page.locator("#vertical")).not_to_have_text(usual)
+    wide = page.locator("#vertical").inner_text()
+    assert float(wide) > 0.7
+    page.click("#next")
+    expect(page.locator("#vertical")).to_have_text(wide)
+    expect(page.get_by_label("Cups as drawn by")).to_have_value("wide")
+    with page.expect_download() as download:
+        page.locator("#save-json").click()
+    assert '"convention": "wide"' in Path(download.value.path()).read_text()
+    page.get_by_label("Cups as drawn by").select_option("narrow")
+    expect(page.locator("#vertical")).to_have_text(usual)
 
 
 def test_zoom_shows_the_disc_and_the_whole(page: Page) -> None:
