@@ -1,6 +1,6 @@
 """Pictures that show no optic disc: how many does a version call gradable? Markdown.
 
-    python -m benchmarks.no_disc [--version 2026.11.7] [--registry bundled] [--data DIR]
+    python -m benchmarks.no_disc [--version 2026.11.8] [--registry bundled] [--data DIR]
 
 Photographs of other things are the samples that scikit-image and scikit-learn bring along, and windows of them. Pieces
 of fundus photographs are cut so that the disc is not in them; a painted-over disc is filled from what lies around it.

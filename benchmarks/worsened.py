@@ -1,6 +1,6 @@
 """Held-out photographs, made worse on purpose: does a version still answer rightly, or say that it cannot? Markdown.
 
-    python -m benchmarks.worsened [--version 2026.11.7] [--registry bundled] [--data DIR]
+    python -m benchmarks.worsened [--version 2026.11.8] [--registry bundled] [--data DIR]
 
 Every photograph that the version held out of its training is worsened in each way before it is segmented as a file of
 a user's would be. Blur, noise and compression are made at the photograph's own size, so a source of crops is hit less

@@ -48,7 +48,7 @@ SERVING = {
     "swapped": {
         "summary": "A new version has just taken over",
         "value": {
-            "default": "2026.11.7",
+            "default": "2026.11.8",
             "candidate": None,
             "degraded": {},
             "refused": {},
@@ -56,14 +56,14 @@ SERVING = {
                 {
                     "time": "2026-11-23T09:30:00.125+00:00",
                     "event": "loaded",
-                    "version": "2026.11.7",
+                    "version": "2026.11.8",
                     "detail": "openvino f32, probe 21 ms",
                 },
                 {
                     "time": "2026-11-23T09:30:00.126+00:00",
                     "event": "swapped",
-                    "version": "2026.11.7",
-                    "detail": "production: 2026.11.6 → 2026.11.7",
+                    "version": "2026.11.8",
+                    "detail": "production: 2026.11.7 → 2026.11.8",
                 },
             ],
         },

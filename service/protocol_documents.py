@@ -20,7 +20,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "v2_ready": {"ready": True},
     "v2_model": {
         "name": "disc-cup",
-        "versions": ["2026.11.7"],
+        "versions": ["2026.11.8"],
         "platform": "cupdisc",
         "inputs": [
             {"name": "photograph", "datatype": "BYTES", "shape": [-1]},
@@ -38,12 +38,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "name": "disc-cup",
         "ready": True,
         "model_version_status": [
-            {"version": "2026.11.7", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+            {"version": "2026.11.8", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         ],
     },
     "infer": {
         "model_name": "disc-cup",
-        "model_version": "2026.11.7",
+        "model_version": "2026.11.8",
         "outputs": [{"name": "gradable", "datatype": "BOOL", "shape": [1], "data": [True]}],
     },
     "predict": {"predictions": [{"gradable": True, "reasons": [], "cup_to_disc_ratio": {"vertical": 0.4882}}]},
