@@ -4,6 +4,7 @@ Experts of one source draw larger cups than those of another. A segmenter that l
 for each; its SavedModel draws by one of them, and a small file beside it holds those of the others.
 """
 
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import numpy as np
 from model.errors import CorruptVersion
 
 FILE = "conventions.npz"
-STANDING, THRESHOLDS = "standing", "thresholds"
+STANDING, THRESHOLDS = ".standing", "thresholds"  # no convention's name begins with a dot
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Biases = tuple[np.ndarray, ...]  # each (channels,) float32, in the order of the network's layers
 
@@ -73,6 +75,8 @@ def read(version: Path) -> Conventions:
         standing = _biases(arrays, STANDING)
         each = {}
         for name in names:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name")
             disc, cup = (float(value) for value in arrays[f"{name}/{THRESHOLDS}"])
             each[name] = Convention(_biases(arrays, name), disc, cup)
             if [one.shape for one in each[name].biases] != [one.shape for one in standing]:

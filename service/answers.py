@@ -170,6 +170,8 @@ def _picture(content: bytes, segmentation: Segmentation, segmenter: Segmenter, m
         "CupDisc-Gradable": str(segmentation.gradable).lower(),
         "CupDisc-Reasons": ", ".join(segmentation.reasons),
     }
+    if segmenter.convention:
+        headers["CupDisc-Convention"] = segmenter.convention
     if segmentation.ratios:
         headers["CupDisc-Ratio-Vertical"] = f"{segmentation.ratios.vertical:.4f}"
     return Response(content, headers=headers, media_type=media_type)

@@ -86,6 +86,7 @@ SEGMENT: dict[str, Any] = {
             "description": "The answer; a photograph that cannot be graded is one too.",
             "headers": {
                 "CupDisc-Version": _header("."),
+                "CupDisc-Convention": _header("; absent where the version goes by looks."),
                 "CupDisc-Gradable": _header(".", enum=["true", "false"]),
                 "CupDisc-Reasons": _header(": as `reasons`, separated by commas; empty where there are none."),
                 "CupDisc-Ratio-Vertical": _header("; absent where not gradable.", type="number"),

@@ -65,7 +65,14 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
-SHOWN_TO_PAGES = ("CupDisc-Version", "CupDisc-Gradable", "CupDisc-Reasons", "CupDisc-Ratio-Vertical", "Retry-After")
+SHOWN_TO_PAGES = (
+    "CupDisc-Version",
+    "CupDisc-Convention",
+    "CupDisc-Gradable",
+    "CupDisc-Reasons",
+    "CupDisc-Ratio-Vertical",
+    "Retry-After",
+)
 SHOWN_LIMITS = ("RateLimit-Policy", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "X-Request-ID")
 
 logger = structlog.get_logger("cupdisc")

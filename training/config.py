@@ -17,7 +17,7 @@ EncoderWeights = Literal["random", "imagenet"]
 
 ANSWERED_TOGETHER = ("sources", "told", "answer")  # of U-Nets that are averaged: one answer, by the same photographs
 
-SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # a source's name is a folder's too
+SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a source's name is a folder's too
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class SourceConfig:
             f"{name}={getattr(self, name)}: must be {text}"
             for name, good, text in (
                 ("name", SOURCE_NAME.fullmatch(self.name), "letters, digits, dots, hyphens and underscores"),
+                (
+                    "group",
+                    SOURCE_NAME.fullmatch(self.group or "none"),
+                    "letters, digits, dots, hyphens and underscores",
+                ),
                 ("weight", self.weight >= 0, "at least 0"),
                 ("held_out", self.held_out >= 0, "at least 0"),
             )

@@ -39,7 +39,7 @@ def test_a_version_that_draws_a_mean_draws_none_of_them() -> None:
     assert Conventions(STANDING, {"clinic": TWO.each["clinic"]}).drawn is None
 
 
-@pytest.mark.parametrize("damage", ["no archive", "cut", "other layers", "no thresholds", "no standing"])
+@pytest.mark.parametrize("damage", ["no archive", "cut", "other layers", "no thresholds", "no standing", "no name"])
 def test_a_file_that_holds_something_else_is_a_corrupt_version(tmp_path: Path, damage: str) -> None:
     file = tmp_path / conventions.FILE
     conventions.write(TWO, tmp_path)
@@ -54,8 +54,10 @@ def test_a_file_that_holds_something_else_is_a_corrupt_version(tmp_path: Path, d
             np.savez(file, **{**arrays, "clinic/1": np.zeros(3, np.float32)})
         case "no thresholds":
             np.savez(file, **{key: value for key, value in arrays.items() if key != "clinic/thresholds"})
+        case "no name":
+            np.savez(file, **{key.replace("clinic", "a\nb"): value for key, value in arrays.items()})
         case "no standing":
-            np.savez(file, **{key: value for key, value in arrays.items() if not key.startswith("standing")})
+            np.savez(file, **{key: value for key, value in arrays.items() if not key.startswith(".standing")})
     with pytest.raises(CorruptVersion, match=conventions.FILE):
         conventions.read(tmp_path)
 
