@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from model import engines
+from model import conventions, engines
+from model.conventions import Conventions
 from model.errors import CorruptVersion, InvalidConfiguration, NoRoom, UnknownSchema
 
 if TYPE_CHECKING:
@@ -87,6 +89,11 @@ class Artefact:
     folder: Path
     manifest: Manifest
     digest: str  # sha256 of manifest.json, and through it of every file
+
+    @functools.cached_property
+    def conventions(self) -> Conventions:
+        """Ways of annotating that its segmenter can draw by; read once. Raises CorruptVersion."""
+        return conventions.read(self.folder)
 
     @property
     def locator(self) -> Path:

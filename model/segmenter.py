@@ -13,6 +13,7 @@ import numpy as np
 
 from model import biomarkers, conventions, engines, masks, normalisation, retina
 from model.artefact import Artefact
+from model.artefact import read as read_version
 from model.biomarkers import Ratios, Region
 from model.engines import Engine
 from model.errors import ConventionNotFound, CorruptVersion
@@ -177,7 +178,7 @@ class Segmenter:
             self._coverage = float(calibration["coverage"]) if calibration else 0.0
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptVersion(f"manifest.json of {manifest.version}: {error!r}") from error
-        self._conventions = conventions.read(artefact.folder)
+        self._artefact, self._conventions = artefact, artefact.conventions
         self.convention = self._conventions.drawn
         self._loading, self._in_convention = threading.Lock(), dict[str, Segmenter]()
         self._locator, self._segmenter = artefact.load_networks(engine, precision, threads, streams, compiled)
@@ -220,17 +221,28 @@ class Segmenter:
         assert name is not None  # noqa: S101 - for the type checker
         if name not in self._conventions.each:
             known = ", ".join(self.conventions) or "none"
-            raise ConventionNotFound(f"version {self.version} learnt no convention {name[:100]}; there is {known}")
+            raise ConventionNotFound(f"version {self.version} learnt no convention {name[:100]!r}; there is {known}")
         with self._loading:
             if name not in self._in_convention:
                 self._in_convention[name] = self._drawing(name)
             return self._in_convention[name]
+
+    def can_draw(self, name: str | None) -> bool:
+        """Whether `in_convention` knows the name."""
+        return name in (None, self.convention) or name in self._conventions.each
+
+    @property
+    def as_published(self) -> bool:
+        """Whether it draws as the version does unasked."""
+        return self._conventions is self._artefact.conventions
 
     def is_ready(self, name: str | None) -> bool:
         """Whether `in_convention` takes no time."""
         return name in (None, self.convention) or name in self._in_convention
 
     def _drawing(self, name: str) -> "Segmenter":
+        if self._segmenter.name == "tensorflow" and read_version(self._artefact.folder).digest != self.digest:
+            raise CorruptVersion(f"version {self.version} has changed since it was loaded")  # that engine reads it anew
         wanted, other = self._conventions.each[name], self._copied()
         other.convention, other._conventions = name, conventions.NONE
         other._segmenter = engines.with_biases(self._segmenter, self._conventions.standing, wanted.biases)

@@ -161,6 +161,8 @@ class SharedSegmenters:
         self._rules, self._seen, self._crowded = rules, seen, crowded
         self._lock = threading.Lock()
         self._shared: weakref.WeakKeyDictionary[Segmenter, Segmenter] = weakref.WeakKeyDictionary()
+        # by the engine's id: conventions of one version have one locator
+        self._engines: weakref.WeakValueDictionary[int, SharedEngine] = weakref.WeakValueDictionary()
 
     def of(self, segmenter: Segmenter) -> Segmenter:
         """Always the same one, for as long as the segmenter is loaded."""
@@ -170,10 +172,13 @@ class SharedSegmenters:
             return self._shared[segmenter]
 
     def _share(self, network: str, engine: Engine) -> Engine:
-        return SharedEngine(
-            engine,
-            self._rules,
-            lambda size: self._seen(network, size),
-            self._crowded,
-            lambda: engines.for_many(engine, self._rules.at_once),
-        )
+        found = self._engines.get(id(engine))
+        if found is None:
+            found = self._engines[id(engine)] = SharedEngine(
+                engine,
+                self._rules,
+                lambda size: self._seen(network, size),
+                self._crowded,
+                lambda: engines.for_many(engine, self._rules.at_once),
+            )
+        return found

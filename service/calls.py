@@ -112,7 +112,15 @@ class Call(Generic[Result]):
 
 def segment(photograph: bytes, choices: Choices) -> Call[SegmentationAnswer]:
     """Outlines and numbers."""
-    return Call("POST", "v1/segmentations", _reading(SegmentationAnswer), _query(choices), content=photograph)
+    read, wanted = _reading(SegmentationAnswer), choices.get("convention")
+
+    def checked(response: httpx2.Response) -> SegmentationAnswer:
+        answer = read(response)
+        if wanted is not None and answer.version.convention != wanted:  # by a service from before there was a choice
+            raise UnexpectedAnswer(f"{wanted} was asked for, and the service drew {answer.version.convention}")
+        return answer
+
+    return Call("POST", "v1/segmentations", checked, _query(choices), content=photograph)
 
 
 def render(photograph: bytes, kind: Render, choices: Choices) -> Call[bytes]:

@@ -52,8 +52,20 @@ async def version_of(request: Request, version: str | None, model: str | None = 
     return segmenter
 
 
-async def in_convention(request: Request, segmenter: Segmenter, name: str | None) -> Segmenter:
-    """The version, drawing as the annotators of that name do; made ready if need be. Raises ConventionNotFound."""
+async def in_convention(request: Request, segmenter: Segmenter, name: str | None, version: str | None) -> Segmenter:
+    """The version, drawing as the annotators of that name do; made ready if need be.
+
+    A candidate that answers a share of the requests and did not learn it leaves the request to production.
+
+    Args:
+        segmenter: of `version_of`.
+        version: that the request named.
+    Raises:
+        ConventionNotFound
+    """
+    production = request.app.state.live.production
+    if version is None and production is not None and not segmenter.can_draw(name):
+        segmenter = production
     if segmenter.is_ready(name):
         return segmenter.in_convention(name)
     found: Segmenter = await anyio.to_thread.run_sync(segmenter.in_convention, name, limiter=request.app.state.fetching)
@@ -72,7 +84,7 @@ async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: W
     answered: Answered = await state.queue.run(work, security.caller_of(request), request.receive, heavy)
     for stage, took_ms in answered.timings_ms.items():
         state.metrics.stage(stage, took_ms / 1000)
-    state.metrics.answer(segmenter.version, answered.segmentation)
+    state.metrics.answer(segmenter.version, answered.segmentation, segmenter.as_published)
     if (candidate := state.live.shadow_of(segmenter)) is not None:
         known = getattr(request.state, "caller", "")  # no address: it is nobody's business in metrics
         state.shadow.compare(answered.decoded, answered.segmentation, segmenter.version, candidate, known)

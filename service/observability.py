@@ -202,13 +202,17 @@ class Metrics:
         else:
             self._engine.labels(version, engine, precision).set(0)  # shared metrics cannot be removed
 
-    def answer(self, version: str, segmentation: _Answered) -> None:
-        """What was said about one photograph: distributions whose drift an operator wants to see."""
+    def answer(self, version: str, segmentation: _Answered, as_published: bool = True) -> None:
+        """What was said about one photograph: distributions whose drift an operator wants to see.
+
+        Args:
+            as_published: whether its convention is the version's own; ratios by others are none of its distribution.
+        """
         self._answers.labels(version, str(segmentation.gradable).lower()).inc()
         self._distance.labels(version).observe(segmentation.distance_from_training)
         for reason in segmentation.reasons:
             self._reasons.labels(version, reason).inc()
-        if segmentation.ratios is not None:
+        if segmentation.ratios is not None and as_published:
             self._ratio.labels(version).observe(segmentation.ratios.vertical)
 
     def comparison(

@@ -127,7 +127,7 @@ async def infer(request: Request, model: str) -> Response:
     asked = await anyio.to_thread.run_sync(take_apart, body, length, limiter=request.app.state.workers)
     wanted = _wanted(asked)
     chosen = asked.request.parameters
-    segmenter = await inference.in_convention(request, segmenter, chosen.convention)
+    segmenter = await inference.in_convention(request, segmenter, chosen.convention, named_in(request))
     if asked.photographs is not None:
         wish = Wish("application/json", chosen.masks, laterality=chosen.laterality)
         found = await inference.photographs(request, segmenter, asked.photographs, wish, "label_mask" in wanted)

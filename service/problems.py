@@ -162,7 +162,7 @@ ANSWERS: dict[type[CupDiscError], tuple[int, str]] = {
     errors.DiscNotFound: (422, "the mask has no disc, and so no numbers"),
     errors.VersionError: (503, "the version cannot be used"),
     errors.VersionNotFound: (404, "no version 2020.1.1; there is 2026.2.1, 2026.1.1"),
-    errors.ConventionNotFound: (404, "version 2026.2.1 learnt no convention clinic; there is refuge, rim-one-dl"),
+    errors.ConventionNotFound: (404, "version 2026.2.1 learnt no convention 'clinic'; there is refuge, rim-one-dl"),
     errors.VersionExists: (409, "version 2026.11.1 is published already"),
     errors.CorruptVersion: (503, "version 2026.11.1: segmenter/saved_model.pb has changed"),
     errors.UnknownSchema: (503, "version 2026.11.1 is written in a newer schema"),

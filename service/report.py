@@ -168,7 +168,7 @@ def _footing(page: Canvas, answer: SegmentationAnswer) -> None:
         _text(page, LEFT, BOTTOM + (20 + 4.5 * row) * mm, line, 8.5, GREY)
     _rule(page, BOTTOM + 16 * mm)
     _text(page, LEFT, BOTTOM + 10 * mm, TERMS, 10, bold=True)
-    whose = f", cups as drawn by {used.convention}" if used.convention else ""
+    whose = f", cups as drawn by {used.convention[:40]}" if used.convention else ""
     _text(page, LEFT, BOTTOM + 5 * mm, f"{used.name} {used.version}{whose}, {used.engine} {used.precision}", 8, GREY)
     _text(page, LEFT, BOTTOM + 1 * mm, f"sha256 {used.sha256}", 8, GREY)
 

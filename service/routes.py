@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from model import conventions
 from model.artefact import Artefact
 from model.biomarkers import Laterality
 from model.errors import NoVersionLive
@@ -79,7 +78,7 @@ async def segment(
     media_type = negotiation.choose(request.headers.getlist("accept"), OFFERED[render])
     state = request.app.state
     segmenter = await inference.version_of(request, version)
-    segmenter = await inference.in_convention(request, segmenter, convention)
+    segmenter = await inference.in_convention(request, segmenter, convention, version)
     named = await uploads.named_photograph(request)
     if named is None:
         data = await uploads.photograph_bytes(request)
@@ -134,7 +133,8 @@ def get_version(version: str, live: Live) -> VersionDetail:
     return VersionDetail(
         **_summary(artefact, live, live.aliases()),
         manifest=dataclasses.asdict(artefact.manifest),
-        conventions=list(conventions.read(artefact.folder).each),
+        conventions=list(artefact.conventions.each),
+        convention=artefact.conventions.drawn,
         card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else None,
     )
 

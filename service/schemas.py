@@ -268,6 +268,9 @@ class VersionDetail(VersionSummary):
     conventions: list[str] = Field(
         [], description="What `convention` of `/v1/segmentations` can say; empty where it learnt no annotation apart."
     )
+    convention: str | None = Field(
+        None, description="The one of them that is drawn where none is asked for; `null` where none is."
+    )
     card: str | None = Field(description="The model card, Markdown: data, terms, results, limits, intended use.")
 
 

@@ -45,7 +45,7 @@ async def predict(
     The signatures `locator` and `segmenter` take 1 to 8 prepared regions and answer with probabilities.
     """
     segmenter = await inference.version_of(request, named_in(request), model)
-    segmenter = await inference.in_convention(request, segmenter, convention)
+    segmenter = await inference.in_convention(request, segmenter, convention, named_in(request))
     body = await uploads.plain_body(request)
     asked, by_rows, given = await anyio.to_thread.run_sync(take_apart, body, limiter=request.app.state.workers)
     if asked.signature_name == "serving_default":

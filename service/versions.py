@@ -84,6 +84,11 @@ class LiveVersions:
         return production.version if production else None
 
     @property
+    def production(self) -> Segmenter | None:
+        """The same, loaded."""
+        return self._roles.production
+
+    @property
     def candidate(self) -> str | None:
         """The version that is tried beside it."""
         return self._roles.candidate.version if self._roles.candidate else None

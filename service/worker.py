@@ -151,7 +151,7 @@ def _choices(by: There, masks: bool) -> "Choices":
     choices: Choices = {"masks": "png" if masks else "none"}
     if by.version:
         choices["version"] = by.version
-    if by.convention:
+    if by.convention is not None:
         choices["convention"] = by.convention
     return choices
 
@@ -207,7 +207,7 @@ def _ask(waiting: deque[Photograph], job: Job, choices: "Choices", client: "Clie
     try:
         yield _there(photograph, job, choices, client)
     except FILE_ERRORS as error:
-        if isinstance(error, CupDiscError) and error.code == "service_unreachable":
+        if isinstance(error, CupDiscError) and error.code in ("service_unreachable", "convention_not_found"):
             yield Stop(error)
         else:
             yield _failed(photograph, error)

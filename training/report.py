@@ -83,7 +83,8 @@ def write_evaluation(
         shown = {example.source for example, _ in worst[:WORST]}
     write_report(
         folder / "report.html",
-        f"{segmenter.name} {segmenter.version}",
+        f"{segmenter.name} {segmenter.version}"
+        + (f", cups as drawn by {segmenter.convention}" if segmenter.convention else ""),
         everything,
         figures,
         segmenter.manifest.calibration,

@@ -157,6 +157,11 @@ def _agreed(at: Folder, wish: Wish, pinned: Pinned) -> dict[str, Any]:
         "shards": wish.shards or before.get("shards", SHARDS),
     }
     differing = [f"{name} {before.get(name)}, now {value}" for name, value in now.items() if before.get(name) != value]
+    if before and before.get("format") != now["format"]:
+        raise InvalidConfiguration(
+            f"{wish.out} holds results of another release of CupDisc, with other columns: "
+            "take another folder, or begin anew with --overwrite"
+        )
     if before and differing:
         raise InvalidConfiguration(
             f"{wish.out} holds results made with {'; '.join(differing)}: "
@@ -183,6 +188,7 @@ def _summarised(at: Folder, work: Any, counters: dict[str, int], seconds: float)
     worked_on = counters.get("gradable", 0) + counters.get("not_gradable", 0)
     facts = {
         "version": f"{work.pinned.version}, {work.pinned.digest[:12]}",
+        "convention": work.pinned.convention or "none: by looks",
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "answered in this run": worked_on,
         "done before": counters.get("done_before", 0),

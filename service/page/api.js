@@ -48,9 +48,9 @@ export async function versions() {
   return (await send("v1/versions", {})).json();
 }
 
-/** Whose cups a version can draw, by name. */
-export async function conventionsOf(version) {
-  return (await (await send(`v1/versions/${encodeURIComponent(version)}`, {})).json()).conventions;
+/** Everything about one version; `conventions` are the names of those whose cups it can draw. */
+export async function versionNamed(version) {
+  return (await send(`v1/versions/${encodeURIComponent(version)}`, {})).json();
 }
 
 export async function sample() {

@@ -12,7 +12,7 @@ export function findings(entry, does, correcting) {
   if (correcting) return [corrected(entry), rim(entry)];
   return [
     eyeChoice(entry, does),
-    whoseCups(entry, does),
+    whoseCups(does),
     entry.problem && element("p", { class: "note warn", role: "alert" }, icon("warn"), entry.problem.sentence, " ", entry.problem.advice),
     verdict(entry),
     entry.correction ? corrected(entry) : measured(entry),
@@ -108,18 +108,17 @@ function measured(entry) {
 }
 
 // experts of different clinics draw other cups on the same eye
-function whoseCups(entry, { conventions, setConvention }) {
-  if (!conventions.length) return null;
-  const drawn = entry.answer.version.convention;
-  const names = drawn === null ? [null, ...conventions] : conventions;
+function whoseCups({ whose: { names, own, chosen }, setConvention }) {
+  if (!names.length) return null;
+  const choices = own === null ? [null, ...names] : names;
   return element(
     "label",
     { class: "whose" },
     "Cups as drawn by ",
     element(
       "select",
-      { id: "convention", disabled: entry.state !== "done", onchange: (event) => setConvention(event.target.value || null) },
-      names.map((name) => element("option", { value: name ?? "", selected: name === drawn }, name ?? "nobody in particular")),
+      { id: "convention", onchange: (event) => setConvention(event.target.value || null) },
+      choices.map((name) => element("option", { value: name ?? "", selected: name === chosen }, name ?? "nobody in particular")),
     ),
   );
 }
@@ -169,13 +168,14 @@ function others({ horizontal, area }) {
 }
 
 function actions(entry, does) {
+  const busy = entry.state !== "done"; // asked for again: the answer that is shown is about to change
   const save = (kind, label) =>
-    element("button", { type: "button", class: "button small", id: `save-${kind}`, onclick: () => does.save(kind) }, label);
+    element("button", { type: "button", class: "button small", id: `save-${kind}`, disabled: busy, onclick: () => does.save(kind) }, label);
   const label = entry.correction ? "Go on correcting" : entry.answer.cup ? "Correct the outlines" : "Outline by hand";
   return element(
     "section",
     { class: "card actions", "aria-label": "What to do with it" },
-    element("button", { type: "button", class: "button primary block", id: "correct", onclick: does.correct }, icon("pen"), label),
+    element("button", { type: "button", class: "button primary block", id: "correct", disabled: busy, onclick: does.correct }, icon("pen"), label),
     element("h3", {}, icon("save"), "Download"),
     element(
       "div",

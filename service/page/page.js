@@ -1,6 +1,6 @@
 // Where the page's parts meet: the views, what the buttons do, and how files come in.
 
-import { conventionsOf, rendered, sample, versions } from "./api.js";
+import { rendered, sample, versionNamed, versions } from "./api.js";
 import { Correction, measureOutlines } from "./correction.js";
 import { drawDisc } from "./drawing.js";
 import { announce, byId, element } from "./elements.js";
@@ -20,7 +20,7 @@ const sorting = { column: null, down: false };
 const table = new Table(byId("table"), { open, remove, thumbnail, sort });
 const chosenPair = { right: null, left: null };
 let view = "start"; // "start", "one", "all" or "pairs"
-let conventions = []; // whose cups the version can draw
+let whose = { names: [], own: null }; // whose cups the version can draw, and draws unasked
 let current = null; // the photograph of the view "one"
 let correction = null;
 
@@ -94,7 +94,7 @@ function renderOne() {
     remove: () => remove(current),
     save: (kind) => saveOf(current, kind),
     setConvention: (name) => photographs.setConvention(name),
-    conventions,
+    whose: { ...whose, chosen: photographs.convention ?? whose.own },
   };
   replace(byId("findings"), findings(current, does, correction !== null));
 }
@@ -300,6 +300,23 @@ async function saveOf(entry, kind) {
   byId(`save-${kind}`)?.removeAttribute("aria-busy");
 }
 
+async function learnWhose(version) {
+  const { conventions: names, convention: own } = await versionNamed(version);
+  whose = { names, own };
+  if (view === "one") renderOne();
+}
+
+// another version answers now, which did not learn what was chosen
+photographs.addEventListener("unlearnt", async ({ detail: problem }) => {
+  complain(problem);
+  try {
+    const { default: served } = await versions();
+    if (served) await learnWhose(served);
+  } catch {
+    // the next choice tells
+  }
+});
+
 function complain(problem) {
   const { sentence, advice } = problem.sentence ? problem : explain("internal_error", 0, "");
   byId("banner").textContent = `${sentence} ${advice}`;
@@ -420,7 +437,7 @@ try {
   const version = known.find((one) => one.version === served);
   if (version) {
     byId("version").replaceChildren(`${version.name} ${version.version} `, element("code", { title: version.sha256 }, version.sha256.slice(0, 12)));
-    conventions = await conventionsOf(version.version);
+    await learnWhose(version.version);
   } else {
     complain(explain("no_version_live", 503, ""));
   }

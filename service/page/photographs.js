@@ -112,7 +112,11 @@ export class Photographs extends EventTarget {
       entry.answer = await segment(entry.file, asked, onSent, entry.abort.signal);
       entry.state = "done";
     } catch (error) {
-      if (error.name !== "AbortError") {
+      if (error.code === "convention_not_found" && this.convention !== null) {
+        this.convention = null;
+        entry.state = "waiting";
+        this.dispatchEvent(new CustomEvent("unlearnt", { detail: error }));
+      } else if (error.name !== "AbortError") {
         entry.problem = error instanceof Problem ? error : new Problem("internal_error", 0, String(error));
         entry.state = "failed";
       }

@@ -29,6 +29,7 @@ const PROBLEMS = {
   ],
   unreadable_photograph: ["The file is damaged or incomplete.", "Copy it from the camera again, then add it again."],
   no_version_live: ["The service has no trained version ready.", "Tell whoever runs it, then try again."],
+  convention_not_found: ["The trained version cannot draw these experts’ cups.", "They are drawn as it draws unasked."],
   version_not_found: ["The trained version is not there any more.", "Reload this page, then try again."],
   upload_too_slow: ["The photograph took too long to arrive.", "Check the connection, then try again."],
   key_missing: ["This service asks for a key.", "Ask whoever runs it for one."],

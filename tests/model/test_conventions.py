@@ -97,7 +97,7 @@ def test_a_version_draws_as_it_is_asked(segmenter: Segmenter, photograph: np.nda
 
 
 def test_what_was_not_learnt_is_refused_by_name(segmenter: Segmenter, tiny_version: Artefact) -> None:
-    with pytest.raises(ConventionNotFound, match="no convention clinic; there is crops, whole"):
+    with pytest.raises(ConventionNotFound, match="no convention 'clinic'; there is crops, whole"):
         segmenter.in_convention("clinic")
     with pytest.raises(ConventionNotFound, match="there is none"):
         Segmenter(tiny_version, precision="f32").in_convention("crops")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from base64 import b64encode
@@ -60,6 +61,73 @@ def test_a_version_without_conventions_says_so(start: Callable[..., TestClient],
     assert ask(client, version="2026.3.1").json()["version"]["convention"] is None
 
 
+def test_a_candidate_that_did_not_learn_it_leaves_it_to_production(
+    start: Callable[..., TestClient], second: Path, registry: Path
+) -> None:
+    from model.local_registry import LocalRegistry
+
+    LocalRegistry(registry).publish(second, alias="candidate")
+    client = start(registry=str(registry), candidate_share=1.0)
+    assert ask(client).json()["version"]["version"] == "2026.3.1"
+    for name in ("wide", "narrow"):
+        told = ask(client, convention=name).json()["version"]
+        assert (told["version"], told["convention"]) == ("2026.2.1", name)
+        assert ask(client, convention=name, version="candidate").status_code == 404  # it was meant
+    infer = {"inputs": [{"name": "photograph", "datatype": "BYTES", "shape": [1], "data": [b64encode(EYE).decode()]}]}
+    asked = client.post("/v2/models/disc-cup/infer", json={**infer, "parameters": {"convention": "wide"}})
+    assert asked.json()["model_version"] == "2026.2.1"
+
+
+def test_only_the_versions_own_ratios_are_counted(client: TestClient) -> None:
+    def counted() -> float:
+        (line,) = re.findall(r"^cupdisc_vertical_ratio_count.* (\S+)$", client.get("/metrics").text, re.MULTILINE)
+        return float(line)
+
+    ask(client)
+    before = counted()
+    ask(client, convention="wide")
+    assert counted() == before
+    ask(client, convention="narrow")
+    assert counted() == before + 1
+
+
+def test_conventions_of_a_version_share_its_locator(published: Path) -> None:
+    from model.registry import open_registry
+    from model.segmenter import Segmenter
+    from service.batching import Rules, SharedSegmenters
+
+    segmenter = Segmenter(open_registry(str(published)).open("production"))
+    shared = SharedSegmenters(Rules(4, 2, 1.0))
+    usual, wide = shared.of(segmenter), shared.of(segmenter.in_convention("wide"))
+    assert usual._locator is wide._locator
+    assert usual._segmenter is not wide._segmenter
+
+
+def test_tensorflow_runs_no_files_that_changed_since_they_were_checked(registry: Path) -> None:
+    from model.errors import CorruptVersion
+    from model.registry import open_registry
+    from model.segmenter import Segmenter
+
+    segmenter = Segmenter(open_registry(str(registry)).open("production"), "tensorflow")
+    (weights,) = registry.glob("**/2026.2.1/segmenter/variables/variables.data-*")
+    weights.write_bytes(weights.read_bytes()[::-1])
+    with pytest.raises(CorruptVersion, match="changed"):
+        segmenter.in_convention("wide")
+
+
+def test_an_answer_by_others_than_asked_for_is_no_answer() -> None:
+    """As from a service that does not know the parameter."""
+    import httpx2
+
+    from service import calls
+    from service.examples import ANSWERS
+
+    reply = httpx2.Response(200, json=ANSWERS["png"], request=httpx2.Request("POST", "http://service/v1/segmentations"))
+    assert calls.segment(EYE, {}).result(reply).version.convention == "refuge"
+    with pytest.raises(calls.UnexpectedAnswer, match="wide was asked for, and the service drew refuge"):
+        calls.segment(EYE, {"convention": "wide"}).result(reply)
+
+
 def test_many_ask_for_either_at_once(published: Path) -> None:
     """The first of them make it ready."""
     with TestClient(create_app(Settings(registry=str(published)))) as client, ThreadPoolExecutor(8) as pool:
@@ -107,5 +175,5 @@ def test_client_and_command_ask_for_it(published: Path, tmp_path: Path) -> None:
     assert float(rows["here"]["vertical_ratio"]) > float(rows["usual"]["vertical_ratio"]) + 0.2
     refused = run("refused", *here, "--convention", "clinic")
     assert refused.returncode == 1
-    assert "no convention clinic; there is narrow, wide" in refused.stderr
+    assert "no convention 'clinic'; there is narrow, wide" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -66,9 +66,12 @@ def test_results_that_were_made_otherwise(eyes: Path, tmp_path: Path, published:
     made_with = tmp_path / "out" / "made_with.json"
     made_with.parent.mkdir()
     made_with.write_text(json.dumps({"format": 1, "version": "2026.1.1", "masks": True, "shards": 7}))
+    assert "of another release of CupDisc" in refusal(eyes, tmp_path / "out", "--registry", published)
+    made_with.write_text(json.dumps({"format": 2, "version": "2026.1.1", "masks": True, "shards": 7}))
     told = refusal(eyes, tmp_path / "out", "--registry", published, "--version", "2026.2.1")
     assert "version 2026.1.1, now 2026.2.1" in told
     assert "masks True, now False" in told
+    assert "convention None, now narrow" in told
     assert "shards" not in told  # they stay as they were where nobody asks for others
 
 

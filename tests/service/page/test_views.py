@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.page.conftest import PHONE, colour_at, file, give, give_and_wait, photograph
 
+CHOICE = "Cups as drawn by"
 LABELS = ("Above 97.5 %", "Within the range", "High for a small disc")
 AS_FILES = """(bytes) => {
   const carried = new DataTransfer();
@@ -163,7 +164,7 @@ def test_the_rims_sectors_are_named_once_the_eye_is_told(page: Page) -> None:
 def test_cups_are_drawn_as_by_whoever_is_chosen(page: Page) -> None:
     give_and_wait(page, *(photograph(name, disc=60, cup=30) for name in ("first.jpg", "second.jpg")))
     page.locator(".photographs .open").first.click()
-    chosen = page.get_by_label("Cups as drawn by")
+    chosen = page.get_by_label(CHOICE)
     expect(chosen).to_have_value("narrow")
     usual = re.compile(r"0\.(49|50|51)")
     expect(page.locator("#vertical")).to_have_text(usual)
@@ -173,12 +174,64 @@ def test_cups_are_drawn_as_by_whoever_is_chosen(page: Page) -> None:
     assert float(wide) > 0.7
     page.click("#next")
     expect(page.locator("#vertical")).to_have_text(wide)
-    expect(page.get_by_label("Cups as drawn by")).to_have_value("wide")
+    expect(page.get_by_label(CHOICE)).to_have_value("wide")
     with page.expect_download() as download:
         page.locator("#save-json").click()
     assert '"convention": "wide"' in Path(download.value.path()).read_text()
-    page.get_by_label("Cups as drawn by").select_option("narrow")
+    page.get_by_label(CHOICE).select_option("narrow")
     expect(page.locator("#vertical")).to_have_text(usual)
+
+
+def test_the_choice_stays_under_the_fingers_and_nothing_is_saved_of_two_minds(page: Page) -> None:
+    give_and_wait(page, photograph(disc=60, cup=30))
+    page.route("**/v1/segmentations?*wide*", lambda route: None)  # no answer
+    page.get_by_label(CHOICE).focus()
+    page.get_by_label(CHOICE).select_option("wide")
+    expect(page.get_by_label(CHOICE)).to_have_value("wide")
+    expect(page.get_by_label(CHOICE)).to_be_focused()
+    for button in ("#correct", "#save-json", "#save-overlay"):
+        expect(page.locator(button)).to_be_disabled()
+
+
+def test_a_version_that_goes_by_looks_can_be_gone_back_to(page: Page) -> None:
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    def by_looks(route: Route) -> None:
+        body = route.fetch().json()
+        route.fulfill(json={**body, "convention": None})
+
+    page.route("**/v1/versions/*", by_looks)
+    page.reload()
+    give_and_wait(page, photograph(disc=60, cup=30))
+    choice = page.get_by_label(CHOICE)
+    expect(choice).to_have_value("")
+    choice.select_option("wide")
+    expect(page.locator("#save-json")).to_be_enabled()
+    choice.select_option("nobody in particular")
+    expect(page.locator("#save-json")).to_be_enabled()
+    assert ["convention=wide" in url for url in asked if "v1/segmentations" in url] == [False, True, False]
+
+
+def test_names_that_come_late_can_still_be_chosen(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/versions/*", lambda route: held.append(route))  # Playwright cannot mark a built-in method
+    page.reload()
+    give_and_wait(page, photograph(disc=60, cup=30))
+    expect(page.get_by_label(CHOICE)).to_have_count(0)
+    held[0].continue_()
+    expect(page.get_by_label(CHOICE)).to_have_value("narrow")
+
+
+def test_a_choice_that_a_new_version_does_not_know_is_given_up(page: Page) -> None:
+    unknown = {"code": "convention_not_found", "status": 404, "detail": "no"}
+    page.route("**/v1/segmentations?*wide*", lambda route: route.fulfill(status=404, json=unknown))
+    give_and_wait(page, photograph(disc=60, cup=30))
+    page.get_by_label(CHOICE).select_option("wide")
+    expect(page.locator("#banner")).to_contain_text("cannot draw these experts")
+    expect(page.get_by_label(CHOICE)).to_have_value("narrow")
+    expect(page.locator("#save-json")).to_be_enabled()
+    expect(page.locator("#vertical")).to_have_text(re.compile(r"0\.(49|50|51)"))
 
 
 def test_zoom_shows_the_disc_and_the_whole(page: Page) -> None:
