@@ -67,7 +67,7 @@ def _stage(
     production: Artefact | None,
     kept: Mapping[str, Path],
 ) -> tuple[Artefact, list[Result]]:
-    preset = trained.preset
+    preset, learnt = trained.preset, _learnt(trained, kept)
     _export(trained, folder, kept)
     manifest = Manifest(
         schema=artefact.SCHEMA,
@@ -89,11 +89,11 @@ def _stage(
             "device": facts.device,
             "command": facts.command,
             "from": trained.origin,  # name and digest; empty where training began with random weights
-            "conventions": trained.conventions,  # empty where they were not learnt apart
+            "conventions": learnt,  # empty where they were not learnt apart
         },
         files={},
     )
-    drawn = {name for name, row in trained.conventions.items() if row["share"] > 0}
+    drawn = {name for name, row in learnt.items() if row["share"] > 0}
     like = {source.name for source in preset.sources if convention_of(source) in drawn}
     trials = _trial_photographs(trained, None)
     if trials:
@@ -113,6 +113,15 @@ def _stage(
     evidence = Evidence(trained.splits, left_out, production)
     own = functools.partial(own_figures, preset=preset, splits=trained.splits, console=console)
     return finish(manifest, evidence, folder, console, own)
+
+
+def _learnt(trained: Trained, kept: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    """The conventions of the run's segmenter; a kept one's stand in the version that it is from."""
+    if trained.conventions or "segmenter" not in kept:
+        return trained.conventions
+    source = artefact.parse_manifest((kept["segmenter"].parent / artefact.MANIFEST).read_bytes())
+    learnt: dict[str, dict[str, float]] = source.training.get("conventions", {})
+    return learnt
 
 
 def publish_run(

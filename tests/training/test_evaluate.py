@@ -1,6 +1,7 @@
 """Tests of `training.evaluate`: tables of results."""
 
 import csv
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from model.errors import InvalidConfiguration
 from model.segmenter import Segmenter
 from tests.training.full_disk import room_for
 from tests.training.results import result
+from training import cli
 from training.calibrate import OPEN
 from training.evaluate import COLUMNS, evaluate, overlaps, read_csv, read_left_out, write_csv
 from training.judging import HELD_OUT, LEFT_OUT, NEVER_SEEN
@@ -96,3 +98,24 @@ def test_thresholds_are_tried_as_a_version_with_them_would_answer(
         assert [o.disc_dice for o in found[threshold]] == [r.disc_dice for r in answers]
         assert [o.cup_dice for o in found[threshold]] == [r.cup_dice for r in answers]
     assert found[0.3] != found[0.9]
+
+
+def test_the_command_measures_another_convention_and_its_report_says_whose(
+    drawn_run: tuple[Path, Trained],
+    drawn_version: Artefact,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry, data = drawn_version.folder.parents[1], drawn_run[0] / "data"
+    told = {}
+    for name in ("crops", "whole"):
+        places = ("--registry", str(registry), "--data", str(data), "--report", str(tmp_path / name))
+        monkeypatch.setattr(sys, "argv", ["cupdisc-train", "evaluate", "production", *places, "--convention", name])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert not caught.value.code
+        assert f"drawn as {name}" in capsys.readouterr().out
+        assert f"cups as drawn by {name}" in (tmp_path / name / "report.html").read_text(encoding="utf-8")
+        told[name] = (tmp_path / name / "photographs.csv").read_text(encoding="utf-8")
+    assert told["crops"] != told["whole"]

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from model import artefact
 from model.artefact import Artefact, NetworkEntry
-from model.errors import CorruptVersion, InvalidConfiguration
+from model.errors import ConventionNotFound, CorruptVersion, InvalidConfiguration
 from model.local_registry import LocalRegistry
 from model.segmenter import Segmenter
 from model.unet import build_unet
@@ -229,3 +229,15 @@ def test_on_a_device_a_version_answers_as_in_service(drawn_version: Artefact):
     for there, here in zip(on_device.segment(photographs), in_service.segment(photographs), strict=True):
         assert (there.drawn != here.drawn).mean() < 1e-4
         assert there.gradable == here.gradable
+
+
+def test_on_a_device_it_draws_as_it_is_asked(drawn_version: Artefact):
+    regions = np.random.default_rng(1).normal(size=(2, 64, 64, 3)).astype(np.float32)
+    in_service = Segmenter(drawn_version, precision="f32").in_convention("crops")
+    on_device = segmenter_on(drawn_version, choose("cpu"), "crops")
+    assert on_device.convention == "crops"
+    np.testing.assert_allclose(
+        on_device.probabilities("segmenter", regions), in_service.probabilities("segmenter", regions), atol=1e-4
+    )
+    with pytest.raises(ConventionNotFound):
+        segmenter_on(drawn_version, choose("cpu"), "nobody")

@@ -23,7 +23,7 @@ from training.calibrate import interval
 from training.checkpoint import InvalidCheckpoint
 from training.evaluate import evaluate, read_csv, write_csv
 from training.finish import Facts
-from training.publish import stage_version
+from training.publish import same_networks, stage_version
 from training.run import Trained, in_convention, train_run
 from training.saved_run import load_run
 from training.sources.folder import read_source
@@ -134,6 +134,30 @@ def test_a_version_draws_what_a_version_of_one_convention_draws(
         asked.probabilities("segmenter", images), one.probabilities("segmenter", images), atol=1e-4
     )
     assert {row["how"] for row in alone.manifest.metrics if row["source"] == "crops"} == {"held out"}  # it is its own
+
+
+def test_a_kept_segmenter_keeps_its_conventions(
+    drawn_run: tuple[Path, Trained], drawn_version: Artefact, tmp_path: Path
+):
+    _, trained = drawn_run
+    beside_another_locator = dataclasses.replace(trained, conventions={}, shifts={})
+    facts = Facts("2026.1.2", "2026-01-01T00:00:00Z", "0.1.0", "train", "a test machine")
+    kept = {"segmenter": drawn_version.segmenter}
+    version, _ = stage_version(beside_another_locator, facts, tmp_path, QUIET, kept=kept)
+    for name in ("conventions.npz", "segmenter/variables/variables.data-00000-of-00001"):
+        assert version.manifest.files[name] == drawn_version.manifest.files[name]
+    assert version.manifest.training["conventions"] == drawn_version.manifest.training["conventions"] != {}
+    assert "A request may ask for another convention" in (version.folder / "card.md").read_text()
+
+
+def test_networks_that_are_those_of_production_are_not_written_anew(
+    drawn_run: tuple[Path, Trained], drawn_version: Artefact
+):
+    _, trained = drawn_run
+    both = {"locator": drawn_version.locator, "segmenter": drawn_version.segmenter}
+    assert same_networks(trained, drawn_version) == both
+    changed = in_convention(trained, "crops")
+    assert same_networks(changed, drawn_version) == {"locator": drawn_version.locator}
 
 
 @pytest.fixture(scope="module")

@@ -214,7 +214,7 @@ def test_a_version_that_is_removed_meanwhile_and_masks_on_disk(eyes: Path, regis
     long.parent.mkdir()
     long.write_bytes(EYE)
     half = eyes / "clinic 0"
-    process = started(half, long.parent, out, "--registry", registry, "--workers", 1, "--masks")
+    process = started(half, long.parent, out, "--registry", registry, "--workers", 1, "--masks", "--convention", "wide")
     until(process, lambda: list((out / ".unfinished" / "segments").glob("*.parquet")))
     shutil.move(registry / "disc-cup" / "2026.2.1", tmp_path / "taken-away")
     assert len(kept_rows(out)) < EYES // 2
@@ -222,6 +222,9 @@ def test_a_version_that_is_removed_meanwhile_and_masks_on_disk(eyes: Path, regis
     assert process.returncode == 0, told
     answered = rows(out)
     assert Counter(row["file"] for row in answered) == Counter(map(str, (*half.iterdir(), long)))
+    assert {row["convention"] for row in answered} == {"wide"}
+    assert json.loads((out / "made_with.json").read_text())["convention"] == "wide"
+    assert "wide" in (out / "summary" / "summary.md").read_text()
     (row,) = (row for row in answered if row["file"] == str(long))
     mask = images.decode_labels((out / f"{row['output']}.disc.png").read_bytes(), Limits())
     assert np.count_nonzero(mask) == row["disc_area"]
