@@ -109,7 +109,7 @@ def _stage(
     if "segmenter" in kept and not trained.shifts:
         copy_conventions(kept["segmenter"].parent, folder)
     else:
-        write_conventions(trained, manifest, folder, choose)
+        write_conventions(trained, manifest, folder, choose, console)
     evidence = Evidence(trained.splits, left_out, production)
     own = functools.partial(own_figures, preset=preset, splits=trained.splits, console=console)
     return finish(manifest, evidence, folder, console, own)

@@ -12,6 +12,7 @@ from rich.console import Console
 from model import artefact, conventions
 from model.artefact import Artefact, Manifest
 from model.conventions import Biases, Convention, Conventions
+from model.errors import CorruptVersion
 from model.segmenter import Segmenter, Thresholds
 from training.config import Preset, convention_of
 from training.conventions import shifted
@@ -24,7 +25,11 @@ OWN = "held out, drawn by its own convention"  # of figures: `how`
 
 
 def write_conventions(
-    trained: Trained, manifest: Manifest, folder: Path, choose: Callable[[Segmenter, list[str]], Thresholds]
+    trained: Trained,
+    manifest: Manifest,
+    folder: Path,
+    choose: Callable[[Segmenter, list[str]], Thresholds],
+    console: Console,
 ) -> None:
     """Into a folder that holds the networks of a run; nothing where it learnt no convention apart.
 
@@ -40,6 +45,11 @@ def write_conventions(
         return
     drawn = Thresholds.from_dict(manifest.thresholds)
     standing, each = _biases(trained, [name for name in trained.shifts if name in sources])
+    try:
+        conventions.found(trained.segmenter.get_weights(), standing)
+    except CorruptVersion:  # engines find biases by their values, and a network that hardly learnt has some twice
+        console.print("the version draws by no convention on request: its segmenter's biases are not told apart")
+        return
     found = Conventions(standing, {name: Convention(own, drawn.disc, drawn.cup) for name, own in each.items()})
     conventions.write(found, folder)
     version = Segmenter(artefact.write(folder, manifest))

@@ -49,6 +49,7 @@ def test_a_forced_one_is_published_and_its_card_says_so(registry: LocalRegistry,
     published = publish_run(untrained, facts, registry, "candidate", QUIET, force=True)
     assert registry.aliases() == {"candidate": "2026.1.3", "production": "2026.1.1"}
     rows = published.manifest.training["comparison"]["rows"]
+    assert "conventions.npz" not in published.manifest.files  # its biases are all 0, and not told apart
     (whole,) = [row for row in rows if (row["source"], row["figure"]) == ("whole", "disc Dice")]
     assert whole["photographs"] == 6
     assert whole["gain"] == pytest.approx(whole["new"] - whole["old"], abs=2e-4)
