@@ -246,8 +246,8 @@ class _OpenVINOEngine:
             old = constants[number]
             shaped = np.ascontiguousarray(new, np.float32).reshape(list(old.shape))
             old.output(0).replace(openvino.op.Constant(shaped).output(0))
+        changed = _OpenVINOEngine(self._core, network, self._options)
         with FIRST_CALL:
-            changed = _OpenVINOEngine(self._core, network, self._options)
             changed(np.zeros((1, *changed._shape), np.float32))
         return changed
 
