@@ -17,7 +17,7 @@ from model.errors import CorruptVersion
 
 FILE = "conventions.npz"
 STANDING, THRESHOLDS = ".standing", "thresholds"  # no convention's name begins with a dot
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a source's or a group's, which is a folder's too
 
 Biases = tuple[np.ndarray, ...]  # each (channels,) float32, in the order of the network's layers
 

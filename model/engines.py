@@ -217,9 +217,7 @@ class _OpenVINOEngine:
             raise CorruptVersion(f"{saved_model.name}: OpenVINO cannot load it: {error}") from error
         if loaded.precision != precision:
             raise InvalidConfiguration(f"precision={precision!r}: OpenVINO computes in {loaded.precision} here")
-        with FIRST_CALL:  # threads that made a process's very first call together have waited for each other for ever
-            loaded(np.zeros((1, *loaded._shape), np.float32))
-        return loaded
+        return loaded._warmed_up()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         images = _checked(images, self._shape)
@@ -246,10 +244,12 @@ class _OpenVINOEngine:
             old = constants[number]
             shaped = np.ascontiguousarray(new, np.float32).reshape(list(old.shape))
             old.output(0).replace(openvino.op.Constant(shaped).output(0))
-        changed = _OpenVINOEngine(self._core, network, self._options)
-        with FIRST_CALL:
-            changed(np.zeros((1, *changed._shape), np.float32))
-        return changed
+        return _OpenVINOEngine(self._core, network, self._options)._warmed_up()
+
+    def _warmed_up(self) -> "_OpenVINOEngine":
+        with FIRST_CALL:  # threads that made a process's very first call together have waited for each other for ever
+            self(np.zeros((1, *self._shape), np.float32))
+        return self
 
     @property
     def threads(self) -> int:

@@ -216,10 +216,11 @@ class Segmenter:
         Raises:
             ConventionNotFound
         """
-        if self.is_ready(name):
-            return self if name in (None, self.convention) else self._in_convention[name or ""]
-        assert name is not None  # noqa: S101 - for the type checker
-        if name not in self._conventions.each:
+        if name is None or name == self.convention:
+            return self
+        if (ready := self._in_convention.get(name)) is not None:
+            return ready  # without waiting for another one that is being made ready
+        if not self.can_draw(name):
             known = ", ".join(self.conventions) or "none"
             raise ConventionNotFound(f"version {self.version} learnt no convention {name[:100]!r}; there is {known}")
         with self._loading:

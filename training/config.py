@@ -1,11 +1,11 @@
 """What a training run is made of: frozen objects, made of a preset's values; every mistake in them is told at once."""
 
 import dataclasses
-import re
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from model.artefact import NETWORKS
+from model.conventions import NAME
 from model.errors import InvalidConfiguration
 from model.unet_config import UNetConfig
 from training.augment import Augmentation
@@ -16,8 +16,6 @@ from training.tables import build
 EncoderWeights = Literal["random", "imagenet"]
 
 ANSWERED_TOGETHER = ("sources", "told", "answer")  # of U-Nets that are averaged: one answer, by the same photographs
-
-SOURCE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a source's name is a folder's too
 
 
 @dataclass(frozen=True)
@@ -40,10 +38,10 @@ class SourceConfig:
         wrong = [
             f"{name}={getattr(self, name)}: must be {text}"
             for name, good, text in (
-                ("name", SOURCE_NAME.fullmatch(self.name), "letters, digits, dots, hyphens and underscores"),
+                ("name", NAME.fullmatch(self.name), "letters, digits, dots, hyphens and underscores"),
                 (
                     "group",
-                    SOURCE_NAME.fullmatch(self.group or "none"),
+                    NAME.fullmatch(self.group or "none"),
                     "letters, digits, dots, hyphens and underscores",
                 ),
                 ("weight", self.weight >= 0, "at least 0"),
