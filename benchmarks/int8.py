@@ -24,7 +24,8 @@ from model.engines import Engine
 from model.images import Decoded
 from model.masks import Label
 from model.registry import open_registry
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 
 RESULTS = Path(__file__).parent / "results"
 MOST = 120  # photographs

@@ -20,7 +20,8 @@ from PIL import Image
 from benchmarks import of_a_version
 from model.biomarkers import measure
 from model.registry import open_registry
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from training.preset_files import read_preset
 from training.sources.example import Example, labels_of
 from training.split import read_splits

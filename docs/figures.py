@@ -17,7 +17,8 @@ from matplotlib.patches import Rectangle
 from model import biomarkers, images
 from model.biomarkers import Box, Measurements
 from model.masks import Label
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 
 matplotlib.use("Agg")
 EXAMPLE = Path(__file__).parents[1] / "examples" / "normal_left_eye.jpg"

@@ -14,7 +14,8 @@ from model import biomarkers
 from model.biomarkers import Laterality
 from model.images import Decoded
 from model.masks import Label, Patch
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from service import rendering
 from service.schemas import Mask, PngMask, PolygonMask, RleMask, SegmentationAnswer
 

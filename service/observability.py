@@ -51,7 +51,7 @@ class _Ratios(Protocol):
 
 
 class _Answered(Protocol):
-    """What is read of a `model.segmenter.Segmentation`."""
+    """What is read of a `model.segmentation.Segmentation`."""
 
     @property
     def gradable(self) -> bool: ...

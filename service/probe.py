@@ -10,7 +10,8 @@ import numpy as np
 from model import images
 from model.errors import ProbeFailed
 from model.masks import Label
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from service.page import SAMPLES
 
 # by hand, first and last pixel; tests/example_by_hand.py tells how, and a test holds the two together

@@ -7,7 +7,8 @@ import numpy as np
 
 from model.images import Decoded
 from model.masks import Label
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from service.observability import Metrics
 
 logger = logging.getLogger("cupdisc")

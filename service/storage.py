@@ -7,7 +7,7 @@ from model.bucket import SCHEME, Bucket, Patience, split
 from model.errors import InvalidConfiguration, StorageError, TooManyBytes
 from model.images import Limits
 from model.masks import Label
-from model.segmenter import Segmentation
+from model.segmentation import Segmentation
 from service import rendering
 from service.problems import UriNotAllowed
 from service.schemas import NamedPhotograph, SegmentationAnswer, StoredAnswer

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from model.biomarkers import Ratios, Region
 from model.errors import InvalidConfiguration
-from model.segmenter import Interval, Segmentation
+from model.segmentation import Interval, Segmentation
 from service import schemas
 from service.schemas import SegmentationAnswer
 

@@ -24,7 +24,8 @@ from model.errors import CupDiscError, TooManyBytes
 from model.images import Decoded, Limits
 from model.masks import Label
 from model.registry import open_registry
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from service import rendering, table
 from service.files import UNFINISHED, Photograph
 from service.schemas import PngMask, SegmentationAnswer, Structure

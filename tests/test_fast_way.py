@@ -14,7 +14,8 @@ from model import images
 from model.images import Decoded
 from model.masks import Label
 from model.registry import open_registry
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from service.answers import segmented
 from tests.photographs import EXAMPLE, shared_data
 

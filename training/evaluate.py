@@ -12,7 +12,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from model.biomarkers import measure
 from model.errors import InvalidConfiguration
 from model.masks import Label
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from training.judging import LEFT_OUT, NEVER_SEEN
 from training.metrics import dice, hausdorff_95, radii_ratio, reliability
 from training.sources.example import Example, Shares, labels_of, read_each

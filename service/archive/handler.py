@@ -11,7 +11,8 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from model import images
 from model.errors import CupDiscError
 from model.images import Decoded, Limits
-from model.segmenter import Segmentation, Segmenter
+from model.segmentation import Segmentation
+from model.segmenter import Segmenter
 from service.archive.pinned import Pinned
 from service.archive.places import Found
 from service.worker import FILE_ERRORS

@@ -14,7 +14,8 @@ from model.artefact import Artefact
 from model.errors import CorruptVersion
 from model.masks import Label
 from model.registry import open_registry
-from model.segmenter import REASONS, Segmenter
+from model.segmentation import REASONS
+from model.segmenter import Segmenter
 from tests.drawn import draw_fundus
 
 
