@@ -48,16 +48,6 @@ class NetworkEntry:
     outputs: tuple[str, ...]  # meaning of the output channels, in order
     parameters: int
 
-    @property
-    def holds_in_bf16(self) -> bool:
-        """Whether the network draws the same in bf16; inverted bottlenecks do not, by 0.006 of cup Dice."""
-        config: Any = self.config
-        while isinstance(config, dict):
-            if config.get("encoder", "plain") != "plain":
-                return False
-            config = config.get("beside")
-        return True
-
 
 @dataclass(frozen=True)
 class Manifest:
@@ -113,10 +103,8 @@ class Artefact:
         streams: int = 1,
         compiled: Path | None = None,
     ) -> list[engines.Engine]:
-        """Locator and segmenter, ready to run; as `engines.load`, but with "auto" each in what its answers hold in."""
-        entries = (self.manifest.locator, self.manifest.segmenter)
-        wanted = ["f32" if precision == "auto" and not entry.holds_in_bf16 else precision for entry in entries]
-        return engines.load_each((self.locator, self.segmenter), engine, wanted, threads, streams, compiled)
+        """Locator and segmenter, ready to run; as `engines.load`."""
+        return engines.load_each((self.locator, self.segmenter), engine, precision, threads, streams, compiled)
 
 
 _MANIFEST_TYPE = TypeAdapter(Manifest)

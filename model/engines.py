@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from model import conventions
+from model import conventions, openvino_network
 from model.conventions import Biases
 from model.cores import usable_cores
 from model.errors import CorruptVersion, EngineUnavailable, InvalidConfiguration
@@ -54,6 +54,7 @@ def load(
         saved_model: folder of a SavedModel with the signature `image` → `probabilities`; only load what you trust.
         engine: "openvino", "tensorflow", or "auto": OpenVINO where it is installed, else TensorFlow.
         precision: "f32", "bf16" (OpenVINO on a CPU that computes in it), or "auto": bf16 where the CPU can, else f32.
+            A network in bf16 keeps its first convolutions in f32.
         threads: for one call; 0 means as many as there are cores that this process may use. TensorFlow has one pool per
             process, sized before its first operation; a later number is ignored.
         streams: calls that OpenVINO runs at the same time, sharing the threads; more calls wait for each other.
@@ -86,22 +87,21 @@ def load(
 def load_each(
     saved_models: Sequence[Path],
     engine: str,
-    precisions: Sequence[str],
+    precision: str,
     threads: int = 0,
     streams: int = 1,
     compiled: Path | None = None,
 ) -> list[Engine]:
-    """Several networks as `load` gives them, each in a precision of its own; OpenVINO makes them ready beside each
-    other, in half the time."""
+    """Several networks as `load` gives them; OpenVINO makes them ready beside each other, in half the time."""
     others = 0 if engine == "tensorflow" or not is_installed("openvino") else len(saved_models) - 1
     if others:
         import_openvino()  # which two threads must not do at the same time
 
-    def loaded(wanted: tuple[Path, str]) -> Engine:
-        return load(wanted[0], engine, wanted[1], threads, streams, compiled)
+    def loaded(saved_model: Path) -> Engine:
+        return load(saved_model, engine, precision, threads, streams, compiled)
 
     with ThreadPoolExecutor(1 + others) as pool:
-        return list(pool.map(loaded, zip(saved_models, precisions, strict=True)))
+        return list(pool.map(loaded, saved_models))
 
 
 def for_many(engine: Engine, calls: int) -> Engine | None:
@@ -196,28 +196,40 @@ class _OpenVINOEngine:
     def load(
         cls, saved_model: Path, precision: str, threads: int, streams: int, compiled: Path | None
     ) -> "_OpenVINOEngine":
-        core = import_openvino().Core()
-        if precision == "auto":
-            precision = "bf16" if _has_bf16(core) else "f32"
-        elif precision == "bf16" and not _has_bf16(core):
+        openvino = import_openvino()
+        core = openvino.Core()
+        if precision == "bf16" and not _has_bf16(core):
             raise InvalidConfiguration("precision='bf16': this CPU has no bf16 instructions")
         try:
             network = core.read_model(saved_model)
             if (_names(network.inputs), _names(network.outputs)) != ([INPUT], [OUTPUT]):
                 raise CorruptVersion(f"{saved_model.name}: the signature is not {INPUT} → {OUTPUT}")
+            openvino_network.enlarge_by_products(openvino, network)
             options = {
-                "INFERENCE_PRECISION_HINT": precision,  # else OpenVINO picks by the CPU and says nothing
+                # else OpenVINO picks by the CPU and says nothing
+                "INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and _has_bf16(core) else "f32",
                 "NUM_STREAMS": streams,
                 "INFERENCE_NUM_THREADS": threads,
             }
             if compiled is not None:
                 options["CACHE_DIR"] = str(compiled)
-            loaded = cls(core, network, options)
+            loaded = cls._where_bf16_holds(core, network, options)
         except RuntimeError as error:
             raise CorruptVersion(f"{saved_model.name}: OpenVINO cannot load it: {error}") from error
-        if loaded.precision != precision:
+        if precision not in ("auto", loaded.precision):
             raise InvalidConfiguration(f"precision={precision!r}: OpenVINO computes in {loaded.precision} here")
         return loaded._warmed_up()
+
+    @classmethod
+    def _where_bf16_holds(cls, core: Any, network: Any, options: dict[str, Any]) -> "_OpenVINOEngine":
+        """All in f32 where bf16 is wanted and those convolutions that need f32 cannot be kept in it."""
+        if options["INFERENCE_PRECISION_HINT"] == "bf16":
+            with contextlib.suppress(OSError, RuntimeError):  # no folder for temporary files
+                openvino_network.keep_first_in_f32(import_openvino(), core, network)
+        loaded = cls(core, network, options)
+        if loaded.precision == "f32" or openvino_network.are_first_in_f32(loaded._compiled):
+            return loaded
+        return cls(core, network, {**options, "INFERENCE_PRECISION_HINT": "f32"})
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         images = _checked(images, self._shape)

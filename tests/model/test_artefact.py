@@ -269,18 +269,7 @@ def test_reading_imports_neither_keras_nor_an_engine(version: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("encoder", ["plain", "efficientnet_lite0"])
-def test_a_network_runs_in_bf16_where_its_answers_hold_in_it(tiny_version: Artefact, encoder: str) -> None:
-    entry = tiny_version.manifest.segmenter
-    entry = dataclasses.replace(entry, config={**entry.config, "encoder": encoder})
-    version = dataclasses.replace(tiny_version, manifest=dataclasses.replace(tiny_version.manifest, segmenter=entry))
+def test_both_networks_run_in_the_precision_of_the_machine_or_the_one_asked_for(tiny_version: Artefact) -> None:
     quickest = engines.precisions("openvino")[-1]
-    ran = [network.precision for network in version.load_networks("openvino")]
-    assert ran == [quickest, quickest if encoder == "plain" else "f32"]
-    assert [network.precision for network in version.load_networks("openvino", quickest)] == [quickest] * 2
-    assert [network.precision for network in version.load_networks("openvino", "f32")] == ["f32"] * 2
-
-
-def test_versions_from_before_there_were_encoders_have_a_plain_one(tiny_version: Artefact) -> None:
-    config = {key: value for key, value in tiny_version.manifest.locator.config.items() if key != "encoder"}
-    assert dataclasses.replace(tiny_version.manifest.locator, config=config).holds_in_bf16
+    assert [network.precision for network in tiny_version.load_networks("openvino")] == [quickest] * 2
+    assert [network.precision for network in tiny_version.load_networks("openvino", "f32")] == ["f32"] * 2

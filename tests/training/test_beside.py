@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from model import artefact
-from model.artefact import NetworkEntry
 from model.errors import InvalidConfiguration
 from model.unet import build_unet
 from model.unet_config import UNetConfig
@@ -97,12 +96,6 @@ def test_all_u_nets_count_alike_and_their_weights_stand_one_after_the_other():
 
 def test_the_description_survives_its_record():
     assert UNetConfig(**json.loads(json.dumps(TWO_KINDS.as_dict()))) == TWO_KINDS
-
-
-def test_it_holds_in_bf16_only_where_all_of_its_u_nets_do():
-    plain = dataclasses.replace(TWO_KINDS, beside=UNetConfig(input_size=32, depth=1))
-    for config, holds in ((plain, True), (TWO_KINDS, False)):
-        assert NetworkEntry(config.as_dict(), 32, config.outputs, 1).holds_in_bf16 == holds
 
 
 def test_what_answers_otherwise_cannot_stand_beside():
