@@ -1,7 +1,9 @@
 """A trained run → a version: exported, evaluated on held-out photographs, calibrated, compared, described."""
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -157,7 +159,7 @@ def publish_run(
     with tempfile.TemporaryDirectory(prefix="cupdisc-") as parent:
         folder = Path(parent) / facts.version
         folder.mkdir()
-        kept = kept_networks(trained, registry) | (same_networks(trained, production) if production else {})
+        kept = same_networks(trained, _relatives(trained, registry, production))
         staged, _ = stage_version(trained, facts, folder, console, left_out, production, kept)
         console.print(metrics_table(staged.manifest.metrics))
         if not _judging(trained):
@@ -197,33 +199,25 @@ def _check_judged(trained: Trained, production: Manifest) -> None:
     )
 
 
-def kept_networks(trained: Trained, registry: Registry) -> dict[str, Path]:
-    """SavedModels of the networks that a run took as they were, where the registry has the version they are from.
+def _relatives(trained: Trained, registry: Registry, production: Artefact | None) -> list[Artefact]:
+    """Versions whose networks a run may have as they are: the one that it kept one of, and production."""
+    found = [production] if production is not None else []
+    if "kept" in trained.origin:
+        with contextlib.suppress(VersionError):  # another registry's, or a run's
+            found.insert(0, registry.open(trained.origin["name"]))
+    return found
+
+
+def same_networks(trained: Trained, versions: Sequence[Artefact]) -> dict[str, Path]:
+    """SavedModels of the versions' networks that a run's networks equal, weight by weight; the first version's first.
 
     Written anew, the same weights make other bytes, which whoever stores versions would store twice.
     """
-    names = [name for name in trained.origin.get("kept", "").split(", ") if name in NETWORKS]
-    if not names:
-        return {}
-    try:
-        version = registry.open(trained.origin["name"])
-    except VersionError:
-        return {}
-    if version.digest != trained.origin["digest"]:
-        return {}
-    shapes = {name: getattr(trained.preset, name).shape.as_dict() for name in names}
-    # of a network of several U-Nets the run may have become one of them alone
-    return {name: version.folder / name for name in names if getattr(version.manifest, name).config == shapes[name]}
-
-
-def same_networks(trained: Trained, version: Artefact) -> dict[str, Path]:
-    """SavedModels of a version's networks that a run's networks equal, weight by weight: a version may differ from it
-    in what stands around them."""
     reader = engines.import_tensorflow().train.load_checkpoint
-    found = {}
-    for name in NETWORKS:
+    found: dict[str, Path] = {}
+    for version, name in itertools.product(versions, NETWORKS):
         network, shape = getattr(trained, name), getattr(trained.preset, name).shape
-        if getattr(version.manifest, name).config != shape.as_dict():
+        if name in found or getattr(version.manifest, name).config != shape.as_dict():
             continue
         saved = reader(str(version.folder / name / "variables" / "variables"))
         values = {np.asarray(saved.get_tensor(key)).tobytes() for key in saved.get_variable_to_shape_map()}

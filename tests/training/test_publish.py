@@ -57,6 +57,18 @@ def test_a_forced_one_is_published_and_its_card_says_so(registry: LocalRegistry,
     assert f"| whole | disc Dice | 6 | {whole['old']:.3f} | {whole['new']:.3f} | {whole['gain']:+.3f} (" in card
 
 
+def test_a_network_that_production_has_too_is_copied(registry: LocalRegistry, untrained: Trained):
+    """Also where nobody knows the version that the run says it kept it from."""
+    facts = dataclasses.replace(FACTS, version="2026.1.4")
+    elsewhere = {"name": "2025.12.1", "digest": "0" * 64, "kept": "locator"}
+    run = dataclasses.replace(untrained, origin=elsewhere)
+    published = publish_run(run, facts, registry, None, QUIET, force=True).manifest.files
+    production = registry.open("2026.1.1").manifest.files
+    for network, same in (("locator", True), ("segmenter", False)):
+        weights = f"{network}/variables/variables.data-00000-of-00001"
+        assert (published[weights] == production[weights]) is same
+
+
 def without_held_out(trained: Trained, *sources: str) -> Trained:
     """The same run as if nothing of these sources had been held out."""
     changed = {name: dataclasses.replace(trained.splits[name], held_out=()) for name in sources}

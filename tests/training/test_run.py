@@ -155,9 +155,10 @@ def test_networks_that_are_those_of_production_are_not_written_anew(
 ):
     _, trained = drawn_run
     both = {"locator": drawn_version.locator, "segmenter": drawn_version.segmenter}
-    assert same_networks(trained, drawn_version) == both
+    assert same_networks(trained, [drawn_version]) == both
+    assert same_networks(trained, []) == {}
     changed = in_convention(trained, "crops")
-    assert same_networks(changed, drawn_version) == {"locator": drawn_version.locator}
+    assert same_networks(changed, [drawn_version]) == {"locator": drawn_version.locator}
 
 
 @pytest.fixture(scope="module")
