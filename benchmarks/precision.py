@@ -66,7 +66,8 @@ def main() -> None:
         "f32, as read": changed(version, nothing, "f32"),
         "bf16, as read": changed(version, nothing),
         "bf16, enlarged by products": changed(version, openvino_network.enlarge_by_products),
-        "bf16, and the first convolutions in f32": Segmenter(version, threads=1),
+        "bf16, and the first convolutions in f32": Segmenter(version, precision="bf16", threads=1),
+        "so, and the locator in f32: the default": Segmenter(version, threads=1),
     }
     files = {"whole": chosen(options.data, WHOLE), "crops": chosen(options.data, CROPS)}
     print(f"# Networks in f32 and bf16, {time.strftime('%Y-%m-%d')}\n")

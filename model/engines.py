@@ -87,21 +87,22 @@ def load(
 def load_each(
     saved_models: Sequence[Path],
     engine: str,
-    precision: str,
+    precisions: Sequence[str],
     threads: int = 0,
     streams: int = 1,
     compiled: Path | None = None,
 ) -> list[Engine]:
-    """Several networks as `load` gives them; OpenVINO makes them ready beside each other, in half the time."""
+    """Several networks as `load` gives them, each in a precision of its own; OpenVINO makes them ready beside each
+    other, in half the time."""
     others = 0 if engine == "tensorflow" or not is_installed("openvino") else len(saved_models) - 1
     if others:
         import_openvino()  # which two threads must not do at the same time
 
-    def loaded(saved_model: Path) -> Engine:
-        return load(saved_model, engine, precision, threads, streams, compiled)
+    def loaded(wanted: tuple[Path, str]) -> Engine:
+        return load(wanted[0], engine, wanted[1], threads, streams, compiled)
 
     with ThreadPoolExecutor(1 + others) as pool:
-        return list(pool.map(loaded, saved_models))
+        return list(pool.map(loaded, zip(saved_models, precisions, strict=True)))
 
 
 def for_many(engine: Engine, calls: int) -> Engine | None:

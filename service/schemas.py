@@ -24,7 +24,7 @@ class VersionUsed(_Answer):
     sha256: str = Field(description="Of the version's `manifest.json`, which holds the digest of every other file.")
     engine: Literal["openvino", "tensorflow"]
     precision: Literal["f32", "bf16"] = Field(
-        description="In `bf16` the first convolutions of a network compute in `f32` all the same."
+        description="Of the segmenter. In `bf16` its first convolutions, and by default the locator, compute in `f32`."
     )
     convention: str | None = Field(
         None,

@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     photograph_prefixes: str = ""  # gs:// prefixes, separated by commas, that requests may name photographs under
     output_prefixes: str = ""  # gs:// prefixes, separated by commas, that requests may have results written under
     engine: Literal["auto", "openvino", "tensorflow"] = "auto"  # auto: OpenVINO where it is installed
-    precision: Literal["auto", "f32", "bf16"] = "auto"  # auto: bf16 where the CPU has it, else f32
+    precision: Literal["auto", "f32", "bf16"] = "auto"  # auto: the segmenter in bf16 where the CPU has it, else f32
     threads: int = Field(0, ge=0)  # that the network may use; 0: all that the process has
     max_live_versions: int = Field(2, ge=2)  # kept loaded: those with a role, and those asked for most recently
     streams: int = Field(0, ge=0)  # calls of one network at a time where several photographs are at work; 0: one a core

@@ -269,7 +269,10 @@ def test_reading_imports_neither_keras_nor_an_engine(version: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_both_networks_run_in_the_precision_of_the_machine_or_the_one_asked_for(tiny_version: Artefact) -> None:
+def test_the_segmenter_runs_in_the_quickest_precision_and_the_locator_in_f32_unless_asked(
+    tiny_version: Artefact,
+) -> None:
     quickest = engines.precisions("openvino")[-1]
-    assert [network.precision for network in tiny_version.load_networks("openvino")] == [quickest] * 2
+    assert [network.precision for network in tiny_version.load_networks("openvino")] == ["f32", quickest]
+    assert [network.precision for network in tiny_version.load_networks("openvino", quickest)] == [quickest] * 2
     assert [network.precision for network in tiny_version.load_networks("openvino", "f32")] == ["f32"] * 2
