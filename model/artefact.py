@@ -105,8 +105,7 @@ class Artefact:
     ) -> list[engines.Engine]:
         """Locator and segmenter, ready to run; as `engines.load`, but by "auto" the locator computes in f32.
 
-        Where its disc lies a pixel aside, the segmenter sees another region: its rounding showed more in the answers of
-        both than the segmenter's, for less of the time.
+        A region that is cut a pixel aside changes an answer more than all of the segmenter's rounding does.
         """
         precisions = ("f32" if precision == "auto" else precision, precision)
         return engines.load_each((self.locator, self.segmenter), engine, precisions, threads, streams, compiled)

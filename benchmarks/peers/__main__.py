@@ -42,8 +42,9 @@ RESULTS = Path(__file__).parents[1] / "results"
 CLIENTS = 8
 PHOTOGRAPHS = 10
 # answers are equal from this mean Dice on, and up to this mean difference of the ratio. In table (a) the peers compute
-# in f32 on the whole photograph, CupDisc in the precision of its choice on a reduced one; in table (b) all do the same
-DICE, RATIO = {"a": 0.995, "b": 0.9999}, 0.005
+# in f32 on the whole photograph, CupDisc in the precision of its choice on a reduced one; in table (b) all do the same,
+# but a call of another number of images or threads rounds otherwise in bf16
+DICE, RATIO = {"a": 0.995, "b": 0.9995}, 0.005
 TRIES = 3  # for a server to start: PyTriton gives its second instance one second, which a busy machine may exceed
 PORT, PEER_PORT = 18800, 18810  # and the two above, of which MLServer wants its own
 
