@@ -51,7 +51,8 @@ def keep_first_in_f32(openvino: Any, core: Any, network: Any) -> None:
     """Make, in the network itself, its first convolutions compute in f32 where all else will in bf16.
 
     OpenVINO keeps an operation in f32 where its file format says so, and nothing else can say it: what leads to the
-    last of these convolutions is written, marked and read back.
+    last of these convolutions is written, marked and read back. One into whose weights OpenVINO folds a scale loses its
+    mark: EfficientNet-Lite0's first computes in bf16, and hands on f32. The last ones matter, and are checked.
 
     Raises:
         OSError, RuntimeError: nothing can be written to the folder for temporary files.
@@ -72,7 +73,7 @@ def keep_first_in_f32(openvino: Any, core: Any, network: Any) -> None:
 
 
 def are_first_in_f32(compiled: Any) -> bool:
-    """Whether a compiled network does so: OpenVINO ignores marks that it does not know."""
+    """Whether the last of them do so in a compiled network: OpenVINO ignores marks that it does not know."""
     about = compiled.get_runtime_model()
     last = _last_of_the_first(about, lambda node: _said_of(node, "layerType"))
     return all(_said_of(node, "runtimePrecision") == "f32" for node in last)
