@@ -3,6 +3,7 @@
     python -m benchmarks.peers                    # both tables, into benchmarks/results/
     python -m benchmarks.peers --check            # does each start and answer rightly? nothing is timed
     python -m benchmarks.peers --only FastAPI --table b --seconds 2 --rounds 2 --print
+    python -m benchmarks.peers --only FastAPI --table b --processes 2    # as many of CupDisc's as of the peer's
 
 Table (a): each as its documentation teaches. Table (b): each with our engine, precision, threads, `segmenter` and
 masks, so that only the server differs.
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=[peer.name for peer in PEERS])
     parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
     parser.add_argument("--rounds", type=int, default=4, help="turns of each")
+    parser.add_argument("--processes", type=int, default=1, help="of CupDisc; as it comes there is one")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds for a server to start")
     parser.add_argument("--check", action="store_true", help="compare the answers alone")
     parser.add_argument("--print", action="store_true", help="to the screen, not into a file")
@@ -84,11 +86,12 @@ def main() -> None:
     began = time.monotonic()
     for table in [options.table] if options.table else ["a", "b"]:
         tables[table] = []
-        with running(servers.cupdisc(table), table, PORT, "", options.patience) as (ours, _):
+        cupdisc = servers.cupdisc(table, options.processes)
+        with running(cupdisc, table, PORT, "", options.patience) as (ours, _):
             for peer in chosen:
                 print(f"({table}) {peer.name}", file=sys.stderr, flush=True)
-                tables[table].append(compare(ours, peer, table, pythons[peer.name], options))
-    text = report(tables, options.rounds, options.seconds, time.monotonic() - began, timed=not options.check)
+                tables[table].append(compare((cupdisc, ours), peer, table, pythons[peer.name], options))
+    text = report(tables, options, time.monotonic() - began)
     if options.print or options.check:
         print(text)
     else:
@@ -162,10 +165,12 @@ def ask(peer: Peer, port: int, photograph: bytes) -> Answer:
     return peer.read(answer.content, {name.lower(): value for name, value in answer.headers.items()})
 
 
-def compare(ours: Server, peer: Peer, table: str, cannot: str, options: argparse.Namespace) -> Comparison:
+def compare(
+    running_cupdisc: tuple[Peer, Server], peer: Peer, table: str, cannot: str, options: argparse.Namespace
+) -> Comparison:
     """Start a peer, see that it answers as CupDisc does, then load both in turn."""
     found = Comparison(peer)
-    cupdisc = servers.cupdisc(table)
+    cupdisc, ours = running_cupdisc
     photographs = list(varied(PHOTOGRAPHS))
     try:
         with running(peer, table, PEER_PORT, cannot, options.patience) as (theirs, found.start_s):
@@ -259,8 +264,8 @@ HEADINGS = {
     "TensorFlow runs the SavedModel, Pillow decodes the whole photograph and writes PNG masks; one worker, as is each "
     "server's default; CupDisc as it comes, PNG masks too. No claim about a server rests on this table.",
     "b": "## (b) Each with CupDisc's engine, precision, threads, segmenter and masks\n\n"
-    "Only the server differs. Every peer has as many workers as there are cores, and they share the cores' threads; "
-    "CupDisc as it comes. RLE masks.",
+    "Only the server differs. Every peer has as many workers as there are cores, and they share the cores' threads. "
+    "RLE masks.",
 }
 QUOTED = (
     "For scale, quoted and not measured here: AutoMorph's published way to a cup-to-disc ratio, the mean of eight "
@@ -273,20 +278,22 @@ HEAD = (
 )
 
 
-def report(tables: dict[str, list[Comparison]], rounds: int, seconds: float, took_s: float, timed: bool) -> str:
+def report(tables: dict[str, list[Comparison]], options: argparse.Namespace, took_s: float) -> str:
     """Markdown."""
+    processes = "one process, as it comes" if options.processes == 1 else f"{options.processes} processes"
     lines = [
         f"# CupDisc and other servers, {datetime.now(UTC):%Y-%m-%d}",
         "",
         f"{os.cpu_count()} cores, {cpu_name()}, Python {platform.python_version()}, OpenVINO {version('openvino')}; "
-        f"CupDisc {version('cupdisc')}. {PHOTOGRAPHS} JPEGs of 0.9 to 7.9 megapixels, {CLIENTS} clients, each asking "
-        f"again as soon as it is answered; {rounds} turns of {seconds:g} s for each server, CupDisc and the peer in "
-        "turn, after a turn that does not count. Ratios are medians over the turns. The load generator shares the "
-        f"cores. {took_s / 60:.0f} minutes in all.",
+        f"CupDisc {version('cupdisc')} in {processes}. {PHOTOGRAPHS} JPEGs of 0.9 to 7.9 megapixels, {CLIENTS} clients,"
+        " each asking again as soon as it is answered; "
+        f"{options.rounds} turns of {options.seconds:g} s for each server, CupDisc and the peer in turn, after a turn "
+        "that does not count. Ratios are medians over the turns. The load generator shares the cores. "
+        f"{took_s / 60:.0f} minutes in all.",
     ]
     for table, comparisons in tables.items():
         lines += ["", HEADINGS[table], "", HEAD]
-        lines += [row(one, timed) for one in comparisons]
+        lines += [row(one, timed=not options.check) for one in comparisons]
     lines += ["", QUOTED]
     return "\n".join(lines) + "\n"
 

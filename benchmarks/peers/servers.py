@@ -176,14 +176,15 @@ PEERS = (
 )
 
 
-def cupdisc(table: str) -> Peer:
-    """The service itself, as it comes, with the masks that the peers of a table give."""
+def cupdisc(table: str, processes: int = 1) -> Peer:
+    """The service itself, as it comes or in several processes, with the masks that the peers of a table give."""
+    several = ("--workers", str(processes)) if processes > 1 else ()
     return Peer(
         name="CupDisc",
         environment="",
         package="cupdisc",
         command=lambda folder, port, workers, scratch: [
-            *(str(Path(sys.executable).with_name("cupdisc")), "serve", "--port", str(port)),
+            *(str(Path(sys.executable).with_name("cupdisc")), "serve", "--port", str(port), *several),
         ],
         path="/v1/segmentations?masks=" + {"a": "png", "b": "rle"}[table],
         content_type="image/jpeg",
