@@ -34,6 +34,7 @@ PROBABILITIES = (
     "grey",
     "hide",
     "lesions",
+    "mirror",
     "without_disc",
     "without_retina",
 )
@@ -46,6 +47,7 @@ class Augmentation:
     scale: tuple[float, float] = (0.65, 1.5)  # segmenter: region over its nominal side
     shift: float = 0.25  # segmenter: of the disc's diameter, any direction
     rotation_deg: float = 20.0
+    mirror: float = 0.5  # probability that left and right change places: a right eye is a mirrored left eye
     colour: float = 1.0  # strength of everything photometric; 0 switches it off
     grey: float = 0.0  # probability of one channel, or their mean, in place of all three
     hide: float = 0.35  # probability that a part of the field of view is masked
@@ -106,21 +108,21 @@ def draw_sample(
     sample = into or _blank(size, len(outputs))
     inside = _warp_nearest(view.inside, matrix, size)
     image = _warp(view.image, matrix, size)
-    channels = {"disc": view.disc, "cup": view.cup}
-    masks = [_warp(channels[name], matrix, size) for name in outputs]
+    disc = _warp(view.disc, matrix, size)
+    cup = _warp(view.cup, matrix, size) if "cup" in outputs or options.contrast else None
     if roi_diameters is None and random.random() < options.without_retina:
-        image, masks = draw_something_else(image, random), [np.zeros_like(mask) for mask in masks]
-    if options.contrast and random.random() < options.contrast:
-        cup = masks[1] if len(masks) > 1 else _warp(view.cup, matrix, size)
-        image = vary_contrast(image, masks[0], cup, random)
+        image, disc = draw_something_else(image, random), np.zeros_like(disc)
+        cup = None if cup is None else np.zeros_like(cup)
+    if cup is not None and options.contrast and random.random() < options.contrast:
+        image = vary_contrast(image, disc, cup, random)
     if options.atrophy and random.random() < options.atrophy:
-        image = draw_atrophy(image, masks[0], random)
+        image = draw_atrophy(image, disc, random)
     if options.lesions and random.random() < options.lesions:
-        image = draw_lesions(image, inside, masks[0], random)
+        image = draw_lesions(image, inside, disc, random)
     if options.flare and random.random() < options.flare:
         image = draw_flare(image, inside, random)
     if random.random() < options.hide:
-        inside = inside * _window(size, masks[0], random)
+        inside = inside * _window(size, disc, random)
     image = vary_camera(image, options.colour, random)
     if options.grey and random.random() < options.grey:
         channel = int(random.integers(4))
@@ -134,6 +136,8 @@ def draw_sample(
         gains, offsets = np.exp(random.normal(0, 0.15 * options.colour, 3)), random.normal(0, 0.2 * options.colour, 3)
         cv2.transform(image, np.column_stack([np.diag(gains), offsets]).astype(np.float32), dst=image)
     cv2.copyTo(image, inside, dst=sample.image)  # 0 elsewhere
+    planes = {"disc": disc} if cup is None else {"disc": disc, "cup": cup}
+    masks = [planes[name] for name in outputs]
     if roi_diameters is None:
         masks = [mask * inside for mask in masks]  # the locator points at what is seen
     sample.target[:] = cv2.merge(masks).reshape(sample.target.shape)
@@ -151,7 +155,9 @@ def plain_sample(
     distribution: Distribution,
 ) -> Sample:
     """The sample without any chance: nominal region, colours as they are. For watching held-out photographs."""
-    still = Augmentation(scale=(1, 1), shift=0, rotation_deg=0, colour=0, hide=0, without_disc=0, without_retina=0)
+    still = Augmentation(
+        scale=(1, 1), shift=0, rotation_deg=0, mirror=0, colour=0, hide=0, without_disc=0, without_retina=0
+    )
     if roi_diameters is not None:
         return draw_sample(view, size, outputs, roi_diameters, distribution, still, np.random.default_rng(2))
     scale = view.image.shape[0] / size
@@ -174,7 +180,7 @@ def _segmenter_geometry(
     angle = random.uniform(0, 2 * math.pi)
     away = options.shift * view.diameter * math.sqrt(random.random())
     turn = math.radians(random.uniform(-options.rotation_deg, options.rotation_deg))
-    mirrored = bool(options.colour) and random.random() < 0.5  # a right eye is a mirrored left eye
+    mirrored = random.random() < options.mirror
     return _matrix(view.x + away * math.cos(angle), view.y + away * math.sin(angle), side / size, turn, mirrored, size)
 
 
@@ -182,7 +188,7 @@ def _locator_geometry(view: View, size: int, options: Augmentation, random: np.r
     """Output pixel → view pixel: anything between the whole field of view and a tight crop of the disc."""
     whole = view.image.shape[0]
     turn = math.radians(random.uniform(-options.rotation_deg, options.rotation_deg))
-    mirrored = random.random() < 0.5
+    mirrored = random.random() < options.mirror
     if view.example.view == "full" and random.random() < options.without_disc:
         for _ in range(20):
             side = whole * random.uniform(0.15, 0.75)
@@ -323,7 +329,7 @@ def vary_camera(image: np.ndarray, strength: float, random: np.random.Generator)
         more = random.uniform(0.3, 1.5) * strength
         out = cv2.addWeighted(out, 1 + more, cv2.GaussianBlur(out, (0, 0), 1.5 * size / 128), -more, 0)
     if random.random() < 0.25:
-        small = int(size / random.uniform(1.2, 1 + 2.0 * strength))
+        small = int(size / random.uniform(min(1.2, 1 + strength), 1 + 2.0 * strength))
         out = cv2.resize(cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA), (size, size))
     if random.random() < 0.3:
         deviates = _normal_deviates() * np.float32(random.uniform(0.005, 0.04) * strength)

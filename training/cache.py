@@ -62,6 +62,7 @@ class Prepared:
                 cup_annotated=each["cup"],
                 view=each["view"],
                 glaucoma=each["glaucoma"],
+                person=each.get("person", ""),  # prepared before it was kept: each photograph by itself
                 prepared=bytes.fromhex(each["fingerprint"]),
             )
             for each in self.manifest["photographs"]

@@ -12,6 +12,7 @@ from training.metrics import binomial_interval, conformal_half_width
 from training.summary import vertical_errors
 
 COVERAGE = 0.9
+WIDEST = 1.0  # half of an interval that holds any ratio
 LEVEL = 0.003  # mean Dice by which two seeds of one recipe differ: a threshold that gains less gains nothing
 REFUSED = 0.02  # share of held-out photographs that each limit may refuse, before the margin
 REFUSED_OF_NEW = 0.006  # share of a left-out source's photographs that each of five limits may refuse: 3 % together
@@ -112,8 +113,9 @@ def interval(held_out: Sequence[Result], left_out: Sequence[Result]) -> dict[str
         held_out: of sources that the version was trained on.
         left_out: of runs by the same recipe that never saw these sources; empty where there was none.
 
-    The widest, because a source that the version never saw may be like the hardest of those at hand. Empty where no
-    cup is annotated.
+    The widest, because a source that the version never saw may be like the hardest of those at hand. Sources of too few
+    photographs to tell say nothing, and where no source has enough the interval is all that a ratio may be. Empty where
+    no cup is annotated.
     """
     widths = {}
     for how, results in (("held out", held_out), ("left out", left_out)):
@@ -121,11 +123,14 @@ def interval(held_out: Sequence[Result], left_out: Sequence[Result]) -> dict[str
             widths[f"{source}, {how}"] = (conformal_half_width(errors, COVERAGE), len(errors))
     if not widths:
         return {}
+    enough = {source: each for source, each in widths.items() if each[0] <= WIDEST}
+    method = "split conformal on each source; the widest of them" if enough else "too few photographs of each source"
+    widths = enough or {source: (WIDEST, count) for source, (_, count) in widths.items()}
     widest = max(widths, key=lambda source: widths[source][0])
     return {
         "vertical_half_width": round(widths[widest][0], 4),
         "coverage": COVERAGE,
-        "method": "split conformal on each source; the widest of them",
+        "method": method,
         "widest_source": widest,
         "photographs": {source: count for source, (_, count) in widths.items()},
         "half_widths": {source: round(width, 4) for source, (width, _) in widths.items()},
@@ -148,7 +153,7 @@ def coverage_on_new_sources(left_out: Sequence[Result]) -> list[dict[str, Any]]:
     errors = _errors_by_source(left_out)
     rows = []
     for source in errors if len(errors) > 1 else ():
-        half = max(conformal_half_width(errors[other], COVERAGE) for other in errors if other != source)
+        half = max(min(conformal_half_width(errors[other], COVERAGE), WIDEST) for other in errors if other != source)
         hits = int(np.count_nonzero(np.abs(errors[source]) <= half))
         drawn = np.array([r.vertical or 0.0 for r in left_out if r.source == source and r.vertical_truth is not None])
         widths = np.minimum(1, drawn + half) - np.maximum(0, drawn - half)

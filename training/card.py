@@ -344,8 +344,8 @@ def _on_new_sources(rows: list[dict[str, Any]]) -> list[str]:
 def _coverage(manifest: Manifest) -> list[str]:
     """What an interval that was calibrated without a source covered on it."""
     return [
-        f"Calibrated on other sources alone, the interval of the run without {row['source']} covered only "
-        f"{row['interval_coverage']:.0%} of its {row['photographs']} photographs: its annotators draw other cups.\n"
+        f"The run without {row['source']} had an interval from held-out photographs of the sources that it knew; that "
+        f"covered only {row['interval_coverage']:.0%} of the {row['photographs']}: its annotators draw other cups.\n"
         for row in manifest.metrics
         if row["how"] == "left out of another run" and row.get("interval_coverage", 1) < COVERAGE
     ]

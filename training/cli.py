@@ -93,7 +93,7 @@ def train(
     if seed is not None:
         chosen = dataclasses.replace(chosen, seed=seed)
     if continued is not None:
-        chosen = continue_preset(chosen, continued.preset, old_share)
+        chosen = continue_preset(chosen, continued.preset, old_share, anew=bool(kept))
     command = shlex.join(["cupdisc-train", *sys.argv[1:]])
     prepared = Cache(cache, out / "prepared") if cache else None
     start = continued.start if continued else None
@@ -189,6 +189,7 @@ def recalibrate(
     """Set a version's limits, interval and figures anew, from its held-out photographs and from left-out runs.
 
     Nothing is trained: with more evidence, or another rule for the limits, the same networks become another version.
+    The version's own evidence stays, but for sources of which --left-out brings another.
     """
     from training.evaluate import read_left_out
     from training.figures import metrics_table
@@ -287,7 +288,9 @@ def cross(
     sources: Annotated[
         list[str] | None, typer.Option(help="The ones to leave out; those that hold photographs out by themselves.")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="With commas.")] = "1,2",
+    seeds: Annotated[
+        str, typer.Option(help="With commas; far apart where networks are averaged, each of which adds 1.")
+    ] = "11,21",
     steps: Annotated[int | None, typer.Option(min=1, help="Of both networks, instead of the preset's.")] = None,
     choose_by: Annotated[
         list[str] | None,

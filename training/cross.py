@@ -206,7 +206,10 @@ def cross(judges: Sequence[str], seeds: Sequence[int], candidates: Sequence[Reci
 def _inner_scores(
     judges: Sequence[str], seeds: Sequence[int], candidates: Sequence[Recipe], run: Cells
 ) -> dict[tuple[frozenset[str], str, int], float]:
-    """({two left-out sources}, the one tested, candidate) → mean of disc and cup Dice on it. Empty without a choice."""
+    """({two left-out sources}, the one tested, candidate) → mean of disc and cup Dice on it, over all seeds.
+
+    Empty without a choice.
+    """
     if len(candidates) == 1:
         return {}
     if len(judges) < 3:
@@ -217,8 +220,8 @@ def _inner_scores(
             rest = tuple(name for name in judges if name not in pair)
             tested = [run(Cell(rest, seed, candidate)) for seed in seeds]
             for judge in pair:
-                answers = [r for results in tested for r in results if r.source == judge]
-                means = [np.mean(list(v.values())) for figure in FIGURES[:2] if (v := _values(answers, figure))]
+                answers = [[r for r in results if r.source == judge] for results in tested]
+                means = [_over_seeds(answers, f)[0].mean() for f in FIGURES[:2] if _values(answers[0], f)]
                 scores[frozenset(pair), judge, number] = float(np.mean(means))
     return scores
 

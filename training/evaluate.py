@@ -186,13 +186,18 @@ def read_left_out(paths: Sequence[Path]) -> list[Result]:
     A table from before the column `how` tells nothing of that and is taken whole.
 
     Raises:
-        InvalidConfiguration: not such a table, or one without any such photograph.
+        InvalidConfiguration: not such a table, one without any such photograph, or a photograph that stands in two of
+            them: two runs are no two photographs.
     """
-    found = []
+    found: list[Result] = []
+    tables: dict[tuple[str, str], Path] = {}
     for path in paths:
         unseen = [result for result in read_csv(path) if result.how in (None, LEFT_OUT, NEVER_SEEN)]
         if not unseen:
             raise InvalidConfiguration(f"{path}: no photograph of a source that was left out")
+        for result in unseen:
+            if (before := tables.setdefault((result.source, result.id), path)) != path:
+                raise InvalidConfiguration(f"{path}: {result.source}/{result.id} stands in {before} too; give one run")
         found += unseen
     return found
 

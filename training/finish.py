@@ -22,6 +22,8 @@ from training.sources.example import Example
 from training.split import Split
 from training.summary import summarise
 
+LEFT_OUT_TABLE = "left_out_of_another_run.csv"  # in a version's report: what it was given as evidence
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -103,7 +105,7 @@ def finish(
     report.mkdir(exist_ok=True)
     write_csv([*results, *not_seen], report / "photographs.csv")
     if left_out:
-        write_csv(left_out, report / "left_out_of_another_run.csv")
+        write_csv(left_out, report / LEFT_OUT_TABLE)
     (report / "metrics.json").write_text(json.dumps(manifest.metrics, indent=1) + "\n", encoding="utf-8")
     # no photograph in it: a version travels farther than the photographs' terms allow
     title = f"{manifest.name} {manifest.version}"

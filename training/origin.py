@@ -9,10 +9,12 @@ from model.artefact import NETWORKS
 from model.errors import InvalidConfiguration
 from model.registry import open_registry
 from model.unet_config import UNetConfig
-from training.config import NetworkConfig, Preset, preset_from_dict
+from training.config import NetworkConfig, Preset, convention_of, preset_from_dict
 from training.restore import restore_network
 from training.run import Start, weights_of
 from training.saved_run import load_networks, run_facts
+
+READ_BY = ("folder", "layout", "options", "ellipses")  # of a source: which photographs it has
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ def read_origin(name: str, registry: str) -> Origin:
     if (folder / "run.json").is_file():
         facts, digest = run_facts(folder)
         networks = dict(zip(NETWORKS, load_networks(folder, facts), strict=True))
-        return Origin(Start(name, digest, networks), preset_from_dict(facts["preset"]))
+        learnt = tuple(facts.get("conventions", {}))
+        return Origin(Start(name, digest, networks, conventions=learnt), preset_from_dict(facts["preset"]))
     version = open_registry(registry).open(name)
     manifest = version.manifest
     try:
@@ -48,10 +51,11 @@ def read_origin(name: str, registry: str) -> Origin:
         part: restore_network(version.folder / part, config, part)
         for part, config in zip(NETWORKS, configs, strict=True)
     }
-    return Origin(Start(manifest.version, version.digest, networks), preset)
+    learnt = tuple(manifest.training.get("conventions", {}))
+    return Origin(Start(manifest.version, version.digest, networks, conventions=learnt), preset)
 
 
-def continue_preset(new: Preset, old: Preset, old_share: float) -> Preset:
+def continue_preset(new: Preset, old: Preset, old_share: float, anew: bool = False) -> Preset:
     """The preset `new` with the sources of `old` that it does not name itself, which then give a share of the samples.
 
     They stay listed with a share of 0 too: the weights know their photographs, so no figure may call them unseen.
@@ -59,13 +63,15 @@ def continue_preset(new: Preset, old: Preset, old_share: float) -> Preset:
     Args:
         new: its sources' weights among each other are kept.
         old_share: of the samples, in [0, 1), for each network.
+        anew: what is trained begins with weights of its own, as beside a network that is kept: its shape is free.
     Raises:
         InvalidConfiguration: another network than the old one's, or photographs held out now that the old version was
             trained on; the message names each of them.
     """
     if not 0 <= old_share < 1:
         raise InvalidConfiguration(f"old_share={old_share}: must be at least 0 and below 1")
-    wrong = [text for part in NETWORKS for text in _other_network(part, new, old)] + _seen_before(new, old)
+    shapes = [] if anew else [text for part in NETWORKS for text in _other_network(part, new, old)]
+    wrong = shapes + _seen_before(new, old)
     if wrong:
         raise InvalidConfiguration("\n".join(wrong))
     named = {source.name for source in new.sources}
@@ -73,10 +79,11 @@ def continue_preset(new: Preset, old: Preset, old_share: float) -> Preset:
     never = tuple(dict.fromkeys((*new.never_held_out, *old.never_held_out)))
     mixed = dataclasses.replace(new, sources=(*new.sources, *added), never_held_out=never)
     names = {source.name for source in added}
+    mixed = dataclasses.replace(mixed, segmenter=_same_answer(mixed, old))
     return dataclasses.replace(
         mixed,
         locator=_share_out(new, old, new.locator, old.locator, names, old_share),
-        segmenter=_share_out(new, old, new.segmenter, old.segmenter, names, old_share),
+        segmenter=_share_out(new, old, mixed.segmenter, old.segmenter, names, old_share),
     )
 
 
@@ -109,6 +116,14 @@ def _trained_how(preset: Preset, name: str) -> dict[str, Any]:
     return {**dataclasses.asdict(config), "sources": weights, "roi_diameters": preset.roi_diameters}
 
 
+def _same_answer(mixed: Preset, old: Preset) -> NetworkConfig:
+    """The segmenter's table, drawing as the old version does where it does not say whose cups to draw."""
+    known = {convention_of(source) for source in mixed.sources}
+    if not mixed.segmenter.told or mixed.segmenter.answer or not set(old.segmenter.answer) <= known:
+        return mixed.segmenter
+    return dataclasses.replace(mixed.segmenter, answer=old.segmenter.answer)
+
+
 def _share_out(
     new: Preset, old: Preset, config: NetworkConfig, old_config: NetworkConfig, added: set[str], old_share: float
 ) -> NetworkConfig:
@@ -133,13 +148,25 @@ def _other_network(part: str, new: Preset, old: Preset) -> list[str]:
 
 
 def _seen_before(new: Preset, old: Preset) -> list[str]:
-    """Sources that both name, where the new preset judges by photographs that the old version knows."""
+    """Sources of both, where the new preset judges by photographs that the old version knows."""
     known = {source.name: source for source in old.sources if not source.left_out}
+    folders = {source.folder or source.name: source for source in known.values()}
+    moved = sorted(set(new.never_held_out) - set(old.never_held_out))
     wrong = []
     for source in new.sources:
         before = known.get(source.name)
+        judges = source.left_out or source.held_out > 0
         if before is None:
+            if judges and (same := folders.get(source.folder or source.name)) is not None:
+                wrong.append(f"sources.{source.name}: the weights were trained on that folder, as {same.name}")
             continue
+        if judges and (other := [key for key in READ_BY if getattr(source, key) != getattr(before, key)]):
+            wrong.append(f"sources.{source.name}.{other[0]}: other photographs than before would be held out")
+        if source.held_out and moved:
+            wrong.append(
+                f"never_held_out: in the place of {', '.join(moved)} one that the weights saw may be held out of "
+                f"{source.name}"
+            )
         if source.left_out:
             wrong.append(f"sources.{source.name}.left_out: the weights were trained on it")
         elif source.held_out > before.held_out:

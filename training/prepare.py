@@ -139,6 +139,7 @@ def prepare_source(
                     "cup": example.cup_annotated,
                     "view": example.view,
                     "glaucoma": example.glaucoma,
+                    "person": example.person,
                     "fingerprint": each,
                     "cup_outside": round(outside, 4),
                 }

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from model import artefact, engines
 from model.artefact import NETWORKS, Artefact, Manifest, NetworkEntry
-from model.errors import VersionError
+from model.errors import InvalidConfiguration, VersionError
+from model.registry import open_registry
 from model.segmenter import Segmenter, Thresholds
 from model.unet_config import UNetConfig
 from training import calibrate
@@ -98,7 +99,11 @@ def _stage(
     drawn = {name for name, row in learnt.items() if row["share"] > 0}
     like = {source.name for source in preset.sources if convention_of(source) in drawn}
     trials = _trial_photographs(trained, None)
-    if trials:
+    if "segmenter" in kept and "segmenter" in trained.origin.get("kept", ""):  # outlines as it always did
+        known = _manifest_of(kept["segmenter"]).thresholds
+        chosen = dataclasses.replace(calibrate.OPEN, disc=float(known["disc"]), cup=float(known["cup"]))
+        manifest = dataclasses.replace(manifest, thresholds=dataclasses.asdict(chosen))
+    elif trials:
         console.print(f"choosing thresholds on {len(trials)} photographs")
         chosen = _choose_thresholds(Segmenter(artefact.write(folder, manifest)), trials, like)
         manifest = dataclasses.replace(manifest, thresholds=dataclasses.asdict(chosen))
@@ -121,9 +126,13 @@ def _learnt(trained: Trained, kept: Mapping[str, Path]) -> dict[str, dict[str, f
     """The conventions of the run's segmenter; a kept one's stand in the version that it is from."""
     if trained.conventions or "segmenter" not in kept:
         return trained.conventions
-    source = artefact.parse_manifest((kept["segmenter"].parent / artefact.MANIFEST).read_bytes())
-    learnt: dict[str, dict[str, float]] = source.training.get("conventions", {})
+    learnt: dict[str, dict[str, float]] = _manifest_of(kept["segmenter"]).training.get("conventions", {})
     return learnt
+
+
+def _manifest_of(network: Path) -> Manifest:
+    """Of the version that a SavedModel lies in."""
+    return artefact.parse_manifest((network.parent / artefact.MANIFEST).read_bytes())
 
 
 def publish_run(
@@ -148,6 +157,7 @@ def publish_run(
         margin: mean Dice, or vertical ratio, by which the version may be worse than production, on any source.
         force: publish a worse or an unjudged one; its card then says so.
     Raises:
+        InvalidConfiguration: the conventions of a kept segmenter are nowhere to be found; nothing was published.
         UnjudgedVersion: nothing to compare by, on all sources or on some; nothing was published.
         WorseVersion: it is worse, and nothing was published.
         AliasConflict: somebody moved the alias meanwhile; the version is published, the alias is theirs.
@@ -160,6 +170,7 @@ def publish_run(
         folder = Path(parent) / facts.version
         folder.mkdir()
         kept = same_networks(trained, _relatives(trained, registry, production))
+        _check_conventions(trained, kept)
         staged, _ = stage_version(trained, facts, folder, console, left_out, production, kept)
         console.print(metrics_table(staged.manifest.metrics))
         if not _judging(trained):
@@ -199,12 +210,22 @@ def _check_judged(trained: Trained, production: Manifest) -> None:
     )
 
 
+def _check_conventions(trained: Trained, kept: Mapping[str, Path]) -> None:
+    """A run holds no conventions of a segmenter that it did not train: they come with that one's version."""
+    if trained.origin.get("conventions") and not trained.shifts and "segmenter" not in kept:
+        raise InvalidConfiguration(
+            f"the segmenter was kept from {trained.origin['name']}, whose conventions are neither in this registry nor "
+            "bundled; publish that run, or copy that version (`cupdisc versions copy`), there first"
+        )
+
+
 def _relatives(trained: Trained, registry: Registry, production: Artefact | None) -> list[Artefact]:
     """Versions whose networks a run may have as they are: the one that it kept one of, and production."""
     found = [production] if production is not None else []
     if "kept" in trained.origin:
-        with contextlib.suppress(VersionError):  # another registry's, or a run's
-            found.insert(0, registry.open(trained.origin["name"]))
+        for each in (registry, open_registry("bundled")):
+            with contextlib.suppress(VersionError):  # another registry's, or a run's
+                found.insert(0, each.open(trained.origin["name"]))
     return found
 
 

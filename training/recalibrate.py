@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,8 +11,8 @@ from rich.console import Console
 from model.artefact import NETWORKS, Artefact
 from model.errors import InvalidConfiguration
 from training import calibrate
-from training.evaluate import Result
-from training.finish import Evidence, Facts, Registry, finish
+from training.evaluate import Result, read_left_out
+from training.finish import LEFT_OUT_TABLE, Evidence, Facts, Registry, finish
 from training.judging import preset_of
 from training.sources.example import digest
 from training.split import read_splits
@@ -36,13 +36,14 @@ def recalibrate(
 
     Args:
         facts: `command` of them is what set the numbers anew; what trained the networks is the version's.
-        left_out: as for `publish_run`.
+        left_out: as for `publish_run`; of the sources that it does not tell of, what the version itself was given.
     Raises:
         InvalidConfiguration: the version does not tell its preset, or the photographs are not those of its training.
         CannotWrite: e.g. no space left.
         AliasConflict: somebody moved the alias meanwhile; the version is published, the alias is theirs.
     """
     manifest, pointed_at = version.manifest, registry.aliases().get(alias or "")
+    left_out = [*left_out, *_evidence(version, {result.source for result in left_out})]
     preset = preset_of(manifest)
     splits = read_splits(preset, data)
     changed = [
@@ -87,3 +88,9 @@ def recalibrate(
         if alias is not None:
             registry.set_alias(alias, facts.version, expected=pointed_at)
         return published
+
+
+def _evidence(version: Artefact, told: Collection[str]) -> list[Result]:
+    """What the version was given of left-out runs, but for the sources that are told of anew."""
+    table = version.folder / "report" / LEFT_OUT_TABLE
+    return [result for result in read_left_out([table]) if result.source not in told] if table.is_file() else []

@@ -38,11 +38,17 @@ class Start:
     digest: str
     continued: dict[str, keras.Model] = field(default_factory=dict)  # training goes on from their weights
     kept: dict[str, keras.Model] = field(default_factory=dict)  # taken as they are
+    conventions: tuple[str, ...] = ()  # that its segmenter learnt apart
 
     @property
     def facts(self) -> dict[str, str]:
         """For the record."""
-        return {"name": self.name, "digest": self.digest} | ({"kept": ", ".join(self.kept)} if self.kept else {})
+        facts = {"name": self.name, "digest": self.digest}
+        if self.kept:
+            facts["kept"] = ", ".join(self.kept)
+        if "segmenter" in self.kept and self.conventions:
+            facts["conventions"] = ", ".join(self.conventions)
+        return facts
 
 
 @dataclass(frozen=True)

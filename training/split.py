@@ -66,18 +66,26 @@ def folder_of(source: SourceConfig, data: Path) -> Path:
 
 
 def split_source(examples: list[Example], source: SourceConfig, preset: Preset) -> Split:
-    """Hold out the photographs whose hashed ids come first.
+    """Hold out the photographs whose hashed ids come first; where the source tells persons, whole persons.
+
+    All photographs of a person are held out or none, so that there may be some more than the preset asks for.
 
     Raises:
         InvalidConfiguration: more are to be held out than there are.
     """
     if source.left_out:
         return Split((), tuple(examples), True)
-    free = [example for example in examples if example.id not in preset.never_held_out]
-    if source.held_out > 0 and source.held_out >= len(examples):
+    together: dict[str, set[str]] = {}  # a person, or a photograph by itself → ids
+    for example in examples:
+        together.setdefault(example.person or example.id, set()).add(example.id)
+    free = [who for who, ids in together.items() if not ids & set(preset.never_held_out)]
+    held_out: set[str] = set()
+    for who in sorted(free, key=lambda who: hashlib.sha256(f"{source.name}/{who}".encode()).hexdigest()):
+        if len(held_out) >= source.held_out:
+            break
+        held_out |= together[who]
+    if source.held_out > 0 and max(source.held_out, len(held_out)) >= len(examples):
         raise InvalidConfiguration(f"sources.{source.name}.held_out={source.held_out}: of {len(examples)} photographs")
-    ranked = sorted(free, key=lambda example: hashlib.sha256(f"{source.name}/{example.id}".encode()).hexdigest())
-    held_out = {example.id for example in ranked[: source.held_out]}
     return Split(
         tuple(example for example in examples if example.id not in held_out),
         tuple(example for example in examples if example.id in held_out),
@@ -86,6 +94,6 @@ def split_source(examples: list[Example], source: SourceConfig, preset: Preset) 
 
 
 def disc_cut_of(preset: Preset) -> Cut:
-    """The crops that the segmenter's samples are drawn from."""
-    augmentation = preset.segmenter.augmentation
-    return cut_for(preset.roi_diameters, augmentation.scale[1], augmentation.shift)
+    """The crops that the samples of the segmenter are drawn from: wide enough for each of the networks it averages."""
+    varied = [single.augmentation for single in preset.segmenter.singles]
+    return cut_for(preset.roi_diameters, max(each.scale[1] for each in varied), max(each.shift for each in varied))

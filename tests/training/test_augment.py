@@ -140,6 +140,33 @@ def test_a_region_of_the_segmenter_always_shows_its_disc(views):
     assert sample.target[..., 0].max() > 0.9
 
 
+def test_the_order_of_the_outputs_changes_nothing_but_their_order(views):
+    options = Augmentation(atrophy=1.0, contrast=1.0, hide=1.0)
+    one, other = (
+        draw_sample(views["roi"][0], 64, outputs, 2.0, DISTRIBUTION, options, np.random.default_rng(3))
+        for outputs in (BOTH, BOTH[::-1])
+    )
+    assert (one.image == other.image).all()
+    assert (one.target == other.target[..., ::-1]).all()
+
+
+def test_left_and_right_change_places_as_often_as_is_said(views):
+    still = Augmentation(scale=(1, 1), shift=0, rotation_deg=0, colour=0, hide=0)
+    never, always = (
+        draw_sample(views["roi"][0], 64, BOTH, 2.0, DISTRIBUTION, each, np.random.default_rng(1))
+        for each in (dataclasses.replace(still, mirror=0.0), dataclasses.replace(still, mirror=1.0))
+    )
+    assert np.abs(never.target - always.target[:, ::-1]).mean() < 0.01
+    assert np.abs(never.target - always.target).mean() > 0.01
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.05, 0.5])
+def test_a_camera_may_be_changed_as_little_as_one_likes(strength: float):
+    image = np.random.default_rng(1).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    for seed in range(40):
+        assert vary_camera(image, strength, np.random.default_rng(seed)).shape == image.shape
+
+
 def test_camera_of_strength_zero_changes_nothing():
     image = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     assert (vary_camera(image, 0.0, np.random.default_rng(2)) == image).all()

@@ -23,6 +23,7 @@ from training.publish import stage_version
 from training.restore import restore_network
 from training.run import Trained, in_convention, networks_of, only_member, train_only, train_run
 from training.saved_run import load_run, save_run
+from training.split import disc_cut_of
 
 QUIET = Console(quiet=True)
 LEARNT = UNetConfig(input_size=32, stem_stride=2, depth=1, start_channels=4, encoder="efficientnet_lite0")
@@ -92,6 +93,13 @@ def test_all_u_nets_count_alike_and_their_weights_stand_one_after_the_other():
         answers.append(np.asarray(alone(image)))
     assert not weights
     np.testing.assert_allclose(np.asarray(network(image)), np.mean(answers, axis=0), atol=1e-6)
+
+
+def test_the_regions_are_wide_enough_for_the_one_that_varies_most(tmp_path: Path):
+    narrow, wide = (
+        read(tmp_path, TOML + f"[segmenter.beside.augmentation]\nscale = [0.65, {largest}]\n") for largest in (1.5, 3.0)
+    )
+    assert disc_cut_of(wide).diameters > 1.9 * disc_cut_of(narrow).diameters
 
 
 def test_the_description_survives_its_record():

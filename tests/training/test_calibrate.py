@@ -15,6 +15,12 @@ def test_the_widest_source_decides():
     assert found["widest_source"] == "b, left out"
 
 
+def test_too_few_photographs_give_no_narrow_interval():
+    few = several("b", [0.01] * 8)
+    assert interval(few, [])["vertical_half_width"] == 1  # eight cannot tell what holds nine times of ten
+    assert interval(few, several("a", NINE))["vertical_half_width"] == pytest.approx(0.09)  # a alone tells
+
+
 def test_a_source_has_no_part_in_the_interval_that_is_measured_on_it():
     left_out = [*several("a", NINE), *several("b", [2 * e for e in NINE]), *several("c", [0.0] * 9)]
     rows = {row["source"]: row for row in coverage_on_new_sources(left_out)}

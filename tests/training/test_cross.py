@@ -79,6 +79,18 @@ def test_a_recipe_is_chosen_without_the_left_out_source():
     assert found["choices"]["a"]["scores"] == pytest.approx([0.545, 0.545])
 
 
+def test_every_seed_has_a_say_in_the_choice():
+    dice = {("1", 1): 0.95, ("1", 2): 0.6, ("2", 1): 0.7, ("2", 2): 0.7}  # by recipe and seed
+
+    def run(cell: Cell) -> Sequence[Result]:
+        found = dice[cell.recipe[0][1], cell.seed]
+        return [result(source, "1", disc=found, cup=found) for source in JUDGES]
+
+    chosen = cross(JUDGES, (1, 2), recipes(["segmenter.steps=1,2"]), run)["choices"]["c"]
+    assert chosen["recipe"] == (("segmenter.steps", "1"),)
+    assert chosen["scores"] == pytest.approx([0.775, 0.7])
+
+
 def test_no_run_that_saw_the_left_out_source_has_a_say():
     runs = Runs(better="2")
     cross(JUDGES, (1,), recipes(["segmenter.steps=1,2"]), runs)

@@ -62,6 +62,13 @@ def test_held_out_photographs_of_known_sources_are_no_evidence_about_new_ones(tm
         read_left_out([tmp_path / "table.csv", tmp_path / "known.csv"])
 
 
+def test_two_runs_on_the_same_photographs_are_no_more_photographs(tmp_path: Path):
+    for name in ("one", "other"):
+        write_csv([result("hospital", "007", how=LEFT_OUT)], tmp_path / f"{name}.csv")
+    with pytest.raises(InvalidConfiguration, match=r"other\.csv: hospital/007 stands in .*one\.csv too"):
+        read_left_out([tmp_path / "one.csv", tmp_path / "other.csv"])
+
+
 def test_a_table_from_before_it_told_what_the_version_knew_is_evidence_as_a_whole(tmp_path: Path):
     write_csv([result("hospital"), result("clinic")], tmp_path / "older.csv")
     assert len(read_left_out([tmp_path / "older.csv"])) == 2

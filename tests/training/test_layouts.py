@@ -245,3 +245,8 @@ def test_a_diagnosis_is_read_where_the_layout_tells_it(tmp_path):
         assert glaucoma == {"G": True, "N": False}.get(identity[0])  # S: a suspect
     assert set(told["rim-one-dl"].values()) == {True, False}
     assert set(told["papila"].values()) == {None}
+
+
+def test_papila_tells_whose_eye_it_is(tmp_path):
+    WRITERS["papila"](tmp_path)
+    assert {example.person for example in read_layout("papila", tmp_path, "clinic", {})} == {"RET002"}

@@ -117,7 +117,8 @@ def test_binomial_interval_is_that_of_clopper_and_pearson():
 def test_conformal_width_takes_the_rank_that_covers_a_new_photograph():
     errors = [-0.01 * n for n in range(1, 20)]  # 19 errors: rank ceil(20 × 0.9) = 18
     assert conformal_half_width(errors, 0.9) == pytest.approx(0.18)
-    assert conformal_half_width([0.05], 0.9) == pytest.approx(0.05)
+    assert conformal_half_width([0.01] * 9, 0.9) == pytest.approx(0.01)
+    assert conformal_half_width([0.01] * 8, 0.9) == float("inf")
 
 
 def test_conformal_width_covers_new_draws():

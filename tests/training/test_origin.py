@@ -174,6 +174,37 @@ def test_another_network_cannot_be_continued(tmp_path: Path):
         continue_preset(new_preset(tmp_path, text, old), old, 0.5)
 
 
+def test_beside_a_kept_network_the_other_one_may_have_any_shape(tmp_path: Path):
+    old = small_preset(tmp_path, 1)
+    deeper = new_preset(tmp_path, NEW + "[segmenter.network]\nstart_channels = 12\n", old)
+    assert continue_preset(deeper, old, 0.5, anew=True).segmenter.network.start_channels == 12
+
+
+def test_it_draws_as_the_old_version_does_unless_it_says_otherwise(tmp_path: Path):
+    old = small_preset(tmp_path, 1)
+    old = dataclasses.replace(old, segmenter=dataclasses.replace(old.segmenter, told=1.0, answer={"crops": 1.0}))
+    assert continue_preset(new_preset(tmp_path, NEW, old), old, 0.5).segmenter.answer == {"crops": 1.0}
+    other = new_preset(tmp_path, NEW + "[segmenter.answer]\nanother = 1.0\n", old)
+    assert continue_preset(other, old, 0.5).segmenter.answer == {"another": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ('name = "whole"\nheld_out = 3\nfolder = "elsewhere"', "sources.whole.folder: other photographs than before"),
+        ('name = "renamed"\nheld_out = 3\nfolder = "whole"', "trained on that folder, as whole"),
+        ('name = "whole"\nheld_out = 6', "in the place of 0001 one that the weights saw"),
+    ],
+)
+def test_photographs_that_were_trained_on_cannot_judge_under_another_guise(tmp_path: Path, source: str, message: str):
+    old = small_preset(tmp_path, 1)
+    text = NEW.replace("[locator]", f"[[sources]]\n{source}\n[locator]")
+    if "place of" in message:
+        text = 'never_held_out = ["0001"]\n' + text
+    with pytest.raises(InvalidConfiguration, match=message):
+        continue_preset(new_preset(tmp_path, text, old), old, 0.5)
+
+
 def test_photographs_that_were_trained_on_cannot_judge(tmp_path: Path):
     old = small_preset(tmp_path, 1)
     for field, message in (("held_out = 7", "saw all but 6"), ("left_out = true", "were trained on it")):

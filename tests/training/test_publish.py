@@ -69,6 +69,14 @@ def test_a_network_that_production_has_too_is_copied(registry: LocalRegistry, un
         assert (published[weights] == production[weights]) is same
 
 
+def test_a_kept_segmenter_without_its_conventions_is_refused(registry: LocalRegistry, untrained: Trained):
+    origin = {"name": "2025.12.1", "digest": "0" * 64, "kept": "segmenter", "conventions": "crops, whole"}
+    run = dataclasses.replace(untrained, origin=origin, conventions={}, shifts={})
+    facts = dataclasses.replace(FACTS, version="2026.1.9")
+    with pytest.raises(InvalidConfiguration, match=r"kept from 2025\.12\.1, whose conventions are neither in this"):
+        publish_run(run, facts, registry, None, QUIET, force=True)
+
+
 def without_held_out(trained: Trained, *sources: str) -> Trained:
     """The same run as if nothing of these sources had been held out."""
     changed = {name: dataclasses.replace(trained.splits[name], held_out=()) for name in sources}

@@ -62,6 +62,21 @@ def test_more_evidence_makes_another_version_of_the_same_networks(
     assert f"The networks are those of version {before.version}" in card
 
 
+def test_the_evidence_that_a_version_was_given_stays_but_for_sources_told_of_anew(
+    drawn_run: tuple[Path, Trained], registry: LocalRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("--registry", str(registry), "--data", str(drawn_run[0] / "data"))
+    for name, errors in (("first", {"north": 0.41, "south": 0.3}), ("second", {"north": 0.2})):
+        rows = [each for source, error in errors.items() for each in several(source, [error] * 9)]
+        write_csv(rows, tmp_path / f"{name}.csv")
+    first, second = (("--left-out", str(tmp_path / f"{name}.csv")) for name in ("first", "second"))
+    assert recalibrate(monkeypatch, "production", *options, *first, "--alias", "next") == 0
+    assert recalibrate(monkeypatch, "next", *options, "--alias", "next") == 0
+    assert registry.open("next").manifest.calibration["vertical_half_width"] == pytest.approx(0.41)
+    assert recalibrate(monkeypatch, "next", *options, *second, "--alias", "next") == 0
+    assert registry.open("next").manifest.calibration["vertical_half_width"] == pytest.approx(0.3)  # of the south
+
+
 def test_other_photographs_than_those_of_its_training_are_refused(
     drawn_run: tuple[Path, Trained],
     registry: LocalRegistry,

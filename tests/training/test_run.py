@@ -79,11 +79,11 @@ def test_results_survive_their_table(drawn_version: Artefact, tmp_path: Path):
         read_csv(tmp_path / "odd.csv")
 
 
-def test_a_left_out_source_widens_the_interval(drawn_version: Artefact):
+def test_a_left_out_source_decides_how_wide_the_interval_is(drawn_version: Artefact):
     held_out = read_csv(drawn_version.folder / "report" / "photographs.csv")
     far = [dataclasses.replace(r, source="elsewhere", vertical=0.2, vertical_truth=0.9) for r in held_out]
-    narrow, wide = interval(held_out, []), interval(held_out, far)
-    assert narrow == drawn_version.manifest.calibration
+    wide = interval(held_out, far)
+    assert interval(held_out, []) == drawn_version.manifest.calibration
     assert wide["vertical_half_width"] == pytest.approx(0.7)
     assert wide["widest_source"] == "elsewhere, left out"
 
@@ -140,13 +140,16 @@ def test_a_kept_segmenter_keeps_its_conventions(
     drawn_run: tuple[Path, Trained], drawn_version: Artefact, tmp_path: Path
 ):
     _, trained = drawn_run
-    beside_another_locator = dataclasses.replace(trained, conventions={}, shifts={})
+    origin = {"name": "2026.1.1", "digest": drawn_version.digest, "kept": "segmenter"}
+    beside_another_locator = dataclasses.replace(trained, conventions={}, shifts={}, origin=origin)
     facts = Facts("2026.1.2", "2026-01-01T00:00:00Z", "0.1.0", "train", "a test machine")
     kept = {"segmenter": drawn_version.segmenter}
     version, _ = stage_version(beside_another_locator, facts, tmp_path, QUIET, kept=kept)
     for name in ("conventions.npz", "segmenter/variables/variables.data-00000-of-00001"):
         assert version.manifest.files[name] == drawn_version.manifest.files[name]
     assert version.manifest.training["conventions"] == drawn_version.manifest.training["conventions"] != {}
+    for name in ("disc", "cup"):  # it outlines as before
+        assert version.manifest.thresholds[name] == drawn_version.manifest.thresholds[name]
     assert "A request may ask for another convention" in (version.folder / "card.md").read_text()
 
 
@@ -264,6 +267,22 @@ def test_held_out_photographs_are_fixed_by_their_ids(data: Path, tmp_path: Path)
     assert {e.id for e in split.held_out} == {e.id for e in shuffled.held_out}
     assert len(split.held_out) == 6
     assert not {e.id for e in split.held_out} & {e.id for e in split.training}
+
+
+def test_a_person_is_held_out_with_all_photographs_or_not_at_all(tmp_path: Path):
+    folder = write_folder(tmp_path / "clinic", 12, seed=5)
+    index = folder / "index.csv"
+    head, *rows = index.read_text(encoding="utf-8").splitlines()
+    people = [f"{row},p{number // 2}" for number, row in enumerate(rows)]  # two photographs of each
+    index.write_text("\n".join([f"{head},person", *people]) + "\n", encoding="utf-8")
+    preset = small_preset(tmp_path, 1)
+    examples = read_source(folder, "clinic")
+    source = dataclasses.replace(preset.sources[0], name="clinic", held_out=5)
+    split = split_source(examples, source, preset)
+    assert len(split.held_out) == 6  # three persons
+    assert not {each.person for each in split.held_out} & {each.person for each in split.training}
+    with pytest.raises(InvalidConfiguration, match="held_out=11: of 12 photographs"):  # it takes the last person too
+        split_source(examples, dataclasses.replace(source, held_out=11), preset)
 
 
 def test_a_source_without_cups_trains_and_counts_no_cup(drawn_version: Artefact, tmp_path: Path):

@@ -64,6 +64,7 @@ class Example:
     view: Literal["full", "crop"]
     left_half: bool = False  # of a stereo pair side by side: only the left one is the photograph
     glaucoma: bool | None = None  # the clinic's diagnosis, where the data set tells it; never trained on
+    person: str = ""  # whose eye, where the data set tells it: all photographs of a person are held out, or none
     prepared: bytes | None = None  # its `fingerprint` where the files are not here, but what was cut from them is
 
     def read_photograph(self) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 `index.csv` has the columns `id, disc, cup, view`: `disc` and `cup` are 1 where annotated, `view` is `full` or `crop`. A
 mask has one byte per pixel and its photograph's size: 0 background, 1 rim, 2 cup. A column `glaucoma` may hold the
-diagnosis: 1, 0 or empty.
+diagnosis: 1, 0 or empty; a column `person` whose eye it is, in any words.
 """
 
 import csv
@@ -85,7 +85,8 @@ def read_source(folder: Path, name: str, ellipses: Path | None = None) -> list[E
         if image is not None:
             view: Literal["full", "crop"] = "full" if row["view"] == "full" else "crop"
             glaucoma = {"1": True, "0": False}.get(row.get("glaucoma") or "")
-            examples.append(Example(name, identity, image, annotation, row["cup"] == "1", view, glaucoma=glaucoma))
+            person, cup = row.get("person") or "", row["cup"] == "1"
+            examples.append(Example(name, identity, image, annotation, cup, view, glaucoma=glaucoma, person=person))
     if problems:
         raise InvalidSource("\n".join(problems))
     if not examples:

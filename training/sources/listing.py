@@ -54,6 +54,7 @@ class Listing:
         cup: bool = True,
         left_half: bool = False,
         glaucoma: bool | None = None,
+        person: str = "",
     ) -> None:
         """One example; its id is the photograph's name. A missing file and an id that stands twice are problems."""
         missing = [path for path in annotation.files if not path.is_file()]
@@ -61,7 +62,7 @@ class Listing:
         if image.stem in self._examples:
             self._problems.append(f"{image}: the same name as {self._examples[image.stem].image}")
         self._examples.setdefault(
-            image.stem, Example(self._source, image.stem, image, annotation, cup, view, left_half, glaucoma)
+            image.stem, Example(self._source, image.stem, image, annotation, cup, view, left_half, glaucoma, person)
         )
 
     def problem(self, text: str | Iterable[str]) -> None:

@@ -25,5 +25,5 @@ def read_source(folder: Path, name: str, expert: str = "1") -> list[Example]:
     contours = folder / "ExpertsSegmentations" / "Contours"
     for image in listing.photographs(folder / "FundusImages", r"RET\d{3}O[DS]"):
         disc, cup = (contours / f"{image.stem}_{what}_exp{expert}.txt" for what in ("disc", "cup"))
-        listing.add(image, ContourPair(disc, cup), "full")
+        listing.add(image, ContourPair(disc, cup), "full", person=image.stem.removesuffix("OD").removesuffix("OS"))
     return listing.examples()
