@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from model.artefact import Artefact
+from model.errors import InvalidConfiguration
 from model.local_registry import LocalRegistry
 from model.unet import build_unet
 from tests.trained import FACTS
