@@ -172,6 +172,11 @@ class Segmenter:
         """Whether `in_convention` takes no time."""
         return name in (None, self.convention) or name in self._in_convention
 
+    @property
+    def ready_conventions(self) -> tuple[str, ...]:
+        """Those of `conventions` for which `in_convention` takes no time."""
+        return tuple(name for name in self.conventions if self.is_ready(name))
+
     def _drawing(self, name: str) -> "Segmenter":
         if self._segmenter.name == "tensorflow" and read_version(self._artefact.folder).digest != self.digest:
             raise CorruptVersion(f"version {self.version} has changed since it was loaded")  # that engine reads it anew

@@ -70,7 +70,7 @@ class Run:
         InvalidConfiguration: the folder holds results, or an unfinished run that was made otherwise, or another run is
             at work in it; or Parquet cannot be written here.
         CannotWrite: as the name says. What is done stays done.
-        VersionError, EngineUnavailable, InvalidConfiguration, ServiceUnreachable: while iterating, from the workers.
+        VersionError, EngineUnavailable, InvalidConfiguration, ServiceFailed: while iterating, from the workers.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import functools
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import anyio.to_thread
 import numpy as np
@@ -66,22 +67,24 @@ async def in_convention(request: Request, segmenter: Segmenter, name: str | None
     production = request.app.state.live.production
     if version is None and production is not None and not segmenter.can_draw(name):
         segmenter = production
-    if segmenter.is_ready(name):
+    if segmenter.is_ready(name) or not segmenter.can_draw(name):  # who asks for what is not there waits for nobody
         return segmenter.in_convention(name)
     found: Segmenter = await anyio.to_thread.run_sync(segmenter.in_convention, name, limiter=request.app.state.fetching)
     return found
 
 
-async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: Wish) -> Answered:
+async def segmented(request: Request, segmenter: Segmenter, data: bytes, wish: Wish, let_in: bool = False) -> Answered:
     """One encoded photograph, when its turn has come.
 
+    Args:
+        let_in: as `Queue.run`.
     Raises:
         PhotographError, Overloaded, DeadlineExceeded, ClientDisconnect.
     """
     state = request.app.state
     work = functools.partial(answers.answer, data, state.shared.of(segmenter), wish, state.decode)
-    heavy = cost_of(data, None if wish.shows_the_photograph else segmenter.smallest_side).is_heavy
-    answered: Answered = await state.queue.run(work, security.caller_of(request), request.receive, heavy)
+    heavy, caller = _is_heavy(data, segmenter, wish), security.caller_of(request)
+    answered: Answered = await state.queue.run(work, caller, request.receive, heavy, let_in)
     for stage, took_ms in answered.timings_ms.items():
         state.metrics.stage(stage, took_ms / 1000)
     state.metrics.answer(segmenter.version, answered.segmentation, segmenter.as_published)
@@ -96,12 +99,16 @@ async def photographs(
 ) -> list[Found]:
     """Several encoded photographs of one request; where one of them cannot be read there is no answer to any.
 
+    They are let into the queue together or not at all, as one that is shorter than `MOST` would refuse so many every
+    time. So some may wait beyond its length.
+
     Raises:
         InvalidInference: none, or more than `MOST`.
         RateExceeded, RateTooSmall: more than is left of the caller's rate; and as `segmented`.
     """
     if not 1 <= len(encoded) <= MOST:
         raise InvalidInference(f"{len(encoded)} photographs; send 1 to {MOST} in one request")
+    request.app.state.queue.check_room(any(_is_heavy(data, segmenter, wish) for data in encoded))
     security.count(request, len(encoded))
     tasks = [asyncio.ensure_future(_found(request, segmenter, data, wish, label_masks)) for data in encoded]
     try:
@@ -115,7 +122,7 @@ async def probabilities(request: Request, segmenter: Segmenter, network: Network
     """What a network makes of prepared regions, (batch, S, S, 3) float32.
 
     Raises:
-        InvalidInference: another shape, or a number that is none.
+        InvalidInference: another shape, a number that is none, or such large ones that nothing can be made of them.
         RateExceeded, RateTooSmall, Overloaded, DeadlineExceeded, ClientDisconnect.
     """
     side = segmenter.input_size(network)
@@ -129,6 +136,8 @@ async def probabilities(request: Request, segmenter: Segmenter, network: Network
     found: np.ndarray = await state.queue.run(
         lambda check: shared.probabilities(network, images), security.caller_of(request), request.receive
     )
+    if not np.isfinite(found).all():  # sums overflow long before their terms do
+        raise InvalidInference("image: its numbers are too large")
     return found
 
 
@@ -142,8 +151,24 @@ def from_base64(text: object) -> bytes:
         raise InvalidInference("a photograph in JSON is a text in base64; this is none") from None
 
 
+def numbers(data: list[Any]) -> np.ndarray:
+    """A tensor in JSON, flat or in rows of rows, as float32. Raises InvalidInference."""
+    try:
+        found = np.asarray(data)
+    except ValueError:
+        found = np.asarray(None)
+    if found.dtype.kind not in "fiu":
+        raise InvalidInference("image: its data are no numbers, or rows of different lengths")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `probabilities` refuses
+        return found.astype(np.float32)
+
+
+def _is_heavy(data: bytes, segmenter: Segmenter, wish: Wish) -> bool:
+    return cost_of(data, None if wish.shows_the_photograph else segmenter.smallest_side).is_heavy
+
+
 async def _found(request: Request, segmenter: Segmenter, data: bytes, wish: Wish, label_mask: bool) -> Found:
-    answered = await segmented(request, segmenter, data, wish)
+    answered = await segmented(request, segmenter, data, wish, let_in=True)
     drawn = None
     if label_mask:
         draw = functools.partial(rendering.label_png, answered.segmentation.label_mask)

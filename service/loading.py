@@ -57,8 +57,8 @@ class LoadedVersions:
         return self._loaded.get(version)
 
     def asked_for(self, version: str) -> None:
-        """It is now the one that was asked for most recently."""
-        with contextlib.suppress(KeyError):
+        """It is now the one that was asked for most recently. Waits for nobody: one step of the dictionary's own."""
+        with contextlib.suppress(KeyError):  # it has been let go meanwhile
             self._loaded.move_to_end(version)
 
     def get(self, version: str) -> Segmenter:

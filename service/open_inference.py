@@ -188,7 +188,7 @@ def take_apart(body: bytes, header_length: str | None) -> Asked:
         case "image", "FP32":
             if len(given.shape) != 4:
                 raise InvalidInference("image: the shape is [count, height, width, 3]")
-            values = _floats(rest) if given.data is None else _flat(given.data)
+            values = _floats(rest) if given.data is None else inference.numbers(given.data).ravel()
             _check_count(given, values.size)
             return Asked(request, None, values.reshape(given.shape))
         case _:
@@ -278,16 +278,6 @@ def _floats(data: memoryview) -> np.ndarray:
     if len(data) % 4:
         raise InvalidInference("image: the binary tensor is no row of FP32")
     return np.frombuffer(data, "<f4").astype(np.float32)
-
-
-def _flat(data: list[Any]) -> np.ndarray:
-    try:
-        found = np.asarray(data)
-    except ValueError:
-        found = np.asarray(None)
-    if found.dtype.kind not in "fiu":
-        raise InvalidInference("image: its data are no numbers, or rows of different lengths")
-    return found.astype(np.float32).ravel()
 
 
 def _check_count(given: InputTensor, count: int) -> None:

@@ -230,6 +230,7 @@ ABOUT_A_PHOTOGRAPH = (
     errors.Overloaded,
     errors.DeadlineExceeded,
 )
+REFUSALS = (errors.Overloaded, errors.DeadlineExceeded)  # counted when answered; who else refuses counts its own
 UNEXPECTED = "an unexpected error, our fault"
 
 
@@ -285,6 +286,8 @@ def install(app: FastAPI) -> None:
 
 async def _ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, CupDiscError)  # noqa: S101 - for the type checker
+    if isinstance(error, REFUSALS):
+        request.app.state.metrics.refused(error.code)
     headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, errors.Overloaded) else None
     return problem(ANSWERS[type(error)][0], error.code, str(error), headers)
 

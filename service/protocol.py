@@ -5,6 +5,7 @@ protocol with limits, passed to it as `http=`.
 """
 
 import asyncio
+import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,6 +17,22 @@ from service.problems import MEDIA_TYPE, Problem
 
 LARGEST_HEAD = 16 * 2**10  # bytes of request line and headers
 LEAST_TAKEN = 256 * 2**10  # bytes of an answer that a client has to take in the time for which it may keep us waiting
+
+
+def counted_as(host: str) -> str:
+    """The address that a caller is counted by; of IPv6 the first 64 bits, which one household or machine has to itself.
+
+    What is no address stays as it is.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:  # as a socket of both kinds calls IPv4's
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), 64), strict=False))
 
 
 @dataclass
@@ -40,21 +57,22 @@ class _LimitedProtocol(H11Protocol):
 
     shared: Connections
     _head_timer: asyncio.TimerHandle | None = None
-    _write_timer: asyncio.TimerHandle | None = None
-    _close_timer: asyncio.TimerHandle | None = None
+    _reader_timer: asyncio.TimerHandle | None = None  # while the client has to take what is left for it
     _address: str | None = None  # that it is counted by
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        shared, address = self.shared, self.client[0] if self.client else ""
+        shared, address = self.shared, counted_as(self.client[0] if self.client else "")
         shared.addresses[address] += 1
         self._address = address
         crowd = shared.most_per_address and shared.addresses[address] > shared.most_per_address
-        if crowd or (shared.addresses.total() > shared.most and not shared.idle):
+        full = shared.addresses.total() > shared.most
+        silent = next(filter(_LimitedProtocol._has_been_read, shared.idle), None) if full else None
+        if crowd or (full and silent is None):
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too_many_connections", "more connections than are held")
             return
-        if shared.addresses.total() > shared.most:
-            next(iter(shared.idle))._make_room()
+        if silent is not None:
+            silent._make_room()
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -79,13 +97,14 @@ class _LimitedProtocol(H11Protocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._await_reader()
+        self._watch_reader()
 
     def resume_writing(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
         super().resume_writing()
+        self._close_in_time()
 
     def on_response_complete(self) -> None:
         before = self.cycle
@@ -123,16 +142,21 @@ class _LimitedProtocol(H11Protocol):
         detail = f"the head of the request did not arrive within {self.shared.head_timeout_s:g} s"
         self._end(HTTPStatus.REQUEST_TIMEOUT, "head_too_slow", detail)
 
-    def _await_reader(self) -> None:
+    def _has_been_read(self) -> bool:
+        """uvicorn calls an answer complete that still waits here for a slow reader."""
+        return not self.transport.get_write_buffer_size()
+
+    def _watch_reader(self) -> None:
         untaken = self.transport.get_write_buffer_size()
-        self._write_timer = self.loop.call_later(self.shared.write_timeout_s, self._look_at_reader, untaken)
+        self._reader_timer = self.loop.call_later(self.shared.write_timeout_s, self._look_at_reader, untaken)
 
     def _look_at_reader(self, untaken: int) -> None:
-        self._write_timer = None
         if untaken - self.transport.get_write_buffer_size() >= LEAST_TAKEN:
-            self._await_reader()
+            self._watch_reader()
             return
-        self.shared.metrics.refused("slow_reader")
+        self._reader_timer = None
+        if self.flow.write_paused:
+            self.shared.metrics.refused("slow_reader")
         self.transport.abort()
 
     def _end(self, status: HTTPStatus, code: str, detail: str) -> None:
@@ -143,6 +167,7 @@ class _LimitedProtocol(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.close()  # in the middle of another answer
         if self.transport.is_closing():
+            self._close_in_time()
             return
         body = Problem(title=status.phrase, status=status, detail=detail, code=code).model_dump_json().encode()
         head = (
@@ -157,21 +182,11 @@ class _LimitedProtocol(H11Protocol):
 
     def _close_in_time(self) -> None:
         """A closed connection stays until the client has taken the rest, but not for ever."""
-        if self.transport.is_closing() and self._close_timer is None:
-            self._await_close()
-
-    def _await_close(self) -> None:
-        untaken = self.transport.get_write_buffer_size()
-        self._close_timer = self.loop.call_later(self.shared.write_timeout_s, self._look_at_close, untaken)
-
-    def _look_at_close(self, untaken: int) -> None:
-        if untaken - self.transport.get_write_buffer_size() >= LEAST_TAKEN:
-            self._await_close()
-        else:
-            self.transport.abort()
+        if self.transport.is_closing() and self._reader_timer is None:
+            self._watch_reader()
 
     def _cancel_timers(self) -> None:
-        for timer in (self._head_timer, self._write_timer, self._close_timer):
+        for timer in (self._head_timer, self._reader_timer):
             if timer is not None:
                 timer.cancel()
-        self._head_timer = self._write_timer = self._close_timer = None
+        self._head_timer = self._reader_timer = None

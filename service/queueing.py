@@ -83,30 +83,33 @@ class Queue:
             Overloaded: as many wait as may.
         """
         if self._waiting >= self._terms.most_waiting and (heavy or not self._free):
-            self._metrics.refused(Overloaded.code)
             seconds = math.ceil(self._waiting * self._mean_s / self._terms.workers)
             raise Overloaded(f"{self._waiting} photographs are waiting already", min(max(1, seconds), LONGEST_RETRY_S))
 
-    async def run(self, job: Job[Result], caller: str, receive: Receive, heavy: bool = False) -> Result:
+    async def run(
+        self, job: Job[Result], caller: str, receive: Receive, heavy: bool = False, let_in: bool = False
+    ) -> Result:
         """Do a job on another thread when its turn has come.
 
         Args:
             caller: whose turn it has to be.
             receive: of the request, whose body has been read: it tells when the client has gone.
             heavy: whether it is one of those that never take all the workers.
+            let_in: whether `check_room` has been asked for all the photographs of its request: however many there are,
+                none of them is refused for the sake of the others.
         Raises:
-            Overloaded: as many wait as may.
+            Overloaded: as many wait as may, or no thread can be started.
             DeadlineExceeded: it could not be done in time.
             ClientDisconnect: the client has gone.
         """
-        self.check_room(heavy)
+        if not let_in:
+            self.check_room(heavy)
         place = _Place(caller, heavy)
         gone = asyncio.ensure_future(_until_gone(receive))
         try:
             await self._take_turn(place, gone)
             self._metrics.stage("wait", time.monotonic() - place.entered)
-            work = asyncio.get_running_loop().run_in_executor(self._threads, self._timed, job, place)
-            work.add_done_callback(lambda done: self._leave(place, done))
+            work = self._begin(job, place)
             await self._either(work, gone, place)
             return work.result()
         finally:
@@ -129,6 +132,17 @@ class Queue:
                 self._metrics.queue(self._waiting)
             raise
 
+    def _begin(self, job: Job[Result], place: _Place) -> "asyncio.Future[Result]":
+        """Hand a job whose turn has come to a worker's thread. Raises Overloaded where none can be started."""
+        try:
+            work = asyncio.get_running_loop().run_in_executor(self._threads, self._timed, job, place)
+        except Exception as error:  # the system has no thread or memory left
+            place.abandoned = True  # the executor keeps the job all the same
+            self._give_back(place)
+            raise Overloaded("the thread that works on photographs cannot be started") from error
+        work.add_done_callback(lambda done: self._leave(place, done))
+        return work
+
     async def _either(self, wanted: "asyncio.Future[Any]", gone: "asyncio.Future[None]", place: _Place) -> None:
         """Wait for what is wanted, as long as somebody does."""
         left = place.entered + self._terms.deadline_s - time.monotonic()
@@ -137,7 +151,6 @@ class Queue:
             return
         if gone.done():
             raise ClientDisconnect
-        self._metrics.refused(DeadlineExceeded.code)
         raise DeadlineExceeded(f"no answer within {self._terms.deadline_s:g} s")
 
     def _grant(self) -> None:

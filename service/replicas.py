@@ -5,6 +5,7 @@ No replica needs it to answer. It is there so that whoever asks one of them, and
 
 import contextlib
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's own name for it
 LOOK_AGAIN = "look-again"  # a file that is touched when all shall look at their registry
 TICK_S = 0.5
+logger = logging.getLogger("cupdisc")
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,15 @@ class Telling:
 
     def _run(self) -> None:
         while not self._stopping.wait(TICK_S):
-            with contextlib.suppress(OSError):  # the folder goes when the supervisor does
+            try:
                 if (asked := self._group.asked_to_look_at()) != self._looked_at:
                     self._looked_at = asked
                     self._look()
                 self._tell()
+            except OSError:  # the folder goes when the supervisor does
+                continue
+            except Exception:
+                logger.exception("looking at the registry when asked, or telling of it, failed; going on")
 
     def _tell(self) -> None:
         state = self._state()

@@ -30,7 +30,7 @@ from service.problems import (
     ScopeMissing,
     TooManyAtOnce,
 )
-from service.protocol import LARGEST_HEAD
+from service.protocol import LARGEST_HEAD, counted_as
 from service.rates import Allowance, Rates
 from service.settings import Settings
 
@@ -323,12 +323,7 @@ def cors(app: ASGIApp, allowed: list[str]) -> ASGIApp:
 
 def address_of(scope: Scope) -> str:
     """The caller's address; of IPv6 the first 64 bits, which one household or machine has to itself."""
-    host = (scope.get("client") or ("unknown",))[0]
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return str(host)
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+    return counted_as((scope.get("client") or ("unknown",))[0])
 
 
 def _head_bytes(scope: Scope) -> int:

@@ -8,17 +8,16 @@ from rich.console import Console
 
 from model.cloud_registry import CloudRegistry
 from model.cores import usable_cores
-from model.errors import CupDiscError
+from model.errors import ConventionNotFound, CupDiscError, NoVersionLive
 from model.images import Limits
 from service import progress
 from service.bulk import Run
-from service.calls import ServiceUnreachable
 from service.client import Client
 from service.files import find
 from service.settings import Settings
 from service.table import TABLE
 from service.versions import registry_of
-from service.worker import CannotWrite, Here, Job, There
+from service.worker import CannotWrite, Here, Job, ServiceFailed, There
 
 ASKING = 4  # photographs at a time, of a service
 
@@ -55,7 +54,7 @@ def run(wish: Wish, settings: Settings, out: Console, err: Console) -> int:
             for each in done:
                 if each.wrong:
                     err.print(f"{each.file}: {each.wrong}", style="red", markup=False, highlight=False)
-    except (CannotWrite, ServiceUnreachable) as error:
+    except (CannotWrite, ServiceFailed) as error:
         return _ended(f"{error}{_goes_on(started)}", err, 3)
     except CupDiscError as error:
         return _ended(str(error), err, 1)
@@ -70,7 +69,7 @@ def _by(wish: Wish, settings: Settings) -> tuple[Here | There, int]:
     """Who does the work, and how much of it at a time."""
     if wish.url:
         with Client(wish.url, key=wish.key) as client:
-            client.versions()  # is anybody there? Otherwise each photograph would wait in vain
+            _check_service(client, wish)
         return There(wish.url, wish.version, wish.convention, wish.key), wish.workers or ASKING
     opened = registry_of(settings)
     version = opened.open(settings.version).manifest.version
@@ -78,6 +77,21 @@ def _by(wish: Wish, settings: Settings) -> tuple[Here | There, int]:
     if isinstance(opened, CloudRegistry):
         by = replace(by, registry=str(opened.copies))  # where it is now, for every worker
     return by, wish.workers or settings.threads or usable_cores()
+
+
+def _check_service(client: Client, wish: Wish) -> None:
+    """Whether it is there and can do what is wished: asked before anything is sent.
+
+    Raises:
+        NoVersionLive, VersionNotFound, ConventionNotFound, and whatever else the client raises.
+    """
+    version = wish.version or client.versions().default
+    if version is None:
+        raise NoVersionLive(f"{wish.url} has no version to answer with")
+    known = client.version(version).conventions
+    if wish.convention not in (None, *known):
+        named = ", ".join(known) or "none"
+        raise ConventionNotFound(f"version {version} learnt no convention {wish.convention!r}; there is {named}")
 
 
 def _goes_on(run: Run) -> str:

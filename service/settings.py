@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     streams: int = Field(0, ge=0)  # calls of one network at a time where several photographs are at work; 0: one a core
     compiled: Path | None = None  # a folder that only the service writes to: networks made ready once start sooner
     max_parallel: int = Field(0, ge=0)  # photographs worked on at the same time; 0: one more than there are cores
-    max_queue_length: int = Field(32, ge=1)  # photographs that wait their turn; beyond it 503 with Retry-After
+    max_queue_length: int = Field(32, ge=1)  # photographs that wait; beyond it a request gets 503, Retry-After
     max_batch: int = Field(8, ge=1)  # photographs in one call of a network
     max_batch_wait_s: float = Field(0.05, ge=0)  # for which a busy network keeps a photograph; then one more call
     deadline_s: float = Field(30.0, gt=0)  # from the photograph's arrival to its answer; later it is 504

@@ -34,10 +34,14 @@ class Shadow:
             caller: as `Metrics.comparison`.
         """
         if self._closed or not self._free.acquire(blocking=False):
-            self._metrics.version_event("not_compared", candidate.version)
+            self._pass_over(candidate)
             return
         work = (photograph, answered, version, candidate, caller)
-        threading.Thread(target=self._compare, args=work, name="shadow", daemon=True).start()
+        try:
+            threading.Thread(target=self._compare, args=work, name="shadow", daemon=True).start()
+        except (RuntimeError, MemoryError):  # the system has no thread left; the answer is there, and goes first
+            self._free.release()
+            self._pass_over(candidate)
 
     def close(self) -> None:
         """Begin nothing more; wait for what is under way."""
@@ -50,6 +54,9 @@ class Shadow:
     ) -> None:
         try:
             (other,) = candidate.segment([photograph])
+            if other.coarse:  # reduced for production's networks; what this one draws finer would look like its mistake
+                self._pass_over(candidate)
+                return
             difference = None
             if answered.drawn_ratios and other.drawn_ratios:
                 difference = other.drawn_ratios.vertical - answered.drawn_ratios.vertical
@@ -67,6 +74,9 @@ class Shadow:
             self._metrics.version_event("failed", candidate.version)
         finally:
             self._free.release()
+
+    def _pass_over(self, candidate: Segmenter) -> None:
+        self._metrics.version_event("not_compared", candidate.version)
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float | None:

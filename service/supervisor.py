@@ -57,13 +57,15 @@ def number_of(workers: str) -> int:
 def divided(settings: Settings, workers: int) -> Settings:
     """What one replica may take, so that all together take no more than one process would.
 
-    What is counted by caller (`rate`, `concurrent`, `wrong_keys`) stays as it is: each replica counts for itself.
+    Each may hold one body at least, as `create_app` sees to. What is counted by caller (`rate`, `concurrent`,
+    `wrong_keys`) stays as it is: each replica counts for itself.
     """
     cores = settings.threads or max(1, usable_cores() // workers)
     share = {
         "threads": cores,
         "max_parallel": settings.max_parallel or cores + 1,
         "max_queue_length": math.ceil(settings.max_queue_length / workers),
+        "max_held_bytes": math.ceil(settings.max_held_bytes / workers),
         "max_connections": math.ceil(settings.max_connections / workers),
     }
     return settings.model_copy(update=share)

@@ -5,6 +5,7 @@ labels are aliases.
 """
 
 import json
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -19,6 +20,24 @@ from service.problems import InvalidInference
 from service.protocol_documents import named_in, naming
 from service.protocol_schemas import ModelStatus, Network, PredictRequest, Status, VersionState
 from service.versions import LiveVersions
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """What a request for the whole answer brings."""
+
+    by_rows: bool
+    encoded: list[bytes]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """What a request for a network's probabilities brings."""
+
+    by_rows: bool
+    network: Network
+    images: np.ndarray
+
 
 _REQUEST = TypeAdapter(PredictRequest)
 router = APIRouter()
@@ -47,19 +66,15 @@ async def predict(
     segmenter = await inference.version_of(request, named_in(request), model)
     segmenter = await inference.in_convention(request, segmenter, convention, named_in(request))
     body = await uploads.plain_body(request)
-    asked, by_rows, given = await anyio.to_thread.run_sync(take_apart, body, limiter=request.app.state.workers)
-    if asked.signature_name == "serving_default":
-        encoded = [inference.from_base64(each) for each in _photographs(given)]
-        found = await inference.photographs(
-            request, segmenter, encoded, Wish("application/json", masks, laterality=laterality)
-        )
+    asked = await anyio.to_thread.run_sync(take_apart, body, limiter=request.app.state.workers)
+    if isinstance(asked, Photographs):
+        wish = Wish("application/json", masks, laterality=laterality)
+        found = await inference.photographs(request, segmenter, asked.encoded, wish)
         text = ", ".join(each.answer.decode() for each in found)
-        return _answer(f"[{text}]", by_rows)
-    network: Network = asked.signature_name
-    images = await anyio.to_thread.run_sync(_images, given, limiter=request.app.state.workers)
-    result = await inference.probabilities(request, segmenter, network, images)
+        return _answer(f"[{text}]", asked.by_rows)
+    result = await inference.probabilities(request, segmenter, asked.network, asked.images)
     text = await anyio.to_thread.run_sync(lambda: json.dumps(result.tolist(), allow_nan=False))
-    return _answer(text, by_rows)
+    return _answer(text, asked.by_rows)
 
 
 @router.get("/v1/models/{model}", **protocol_documents.about("model_status"))
@@ -78,8 +93,8 @@ def describe_model(request: Request, model: str) -> ModelStatus:
     return ModelStatus(name=model, ready=True, model_version_status=states)
 
 
-def take_apart(body: bytes) -> tuple[PredictRequest, bool, list[Any]]:
-    """The request, whether it comes by rows, and its photographs or regions. Raises InvalidInference."""
+def take_apart(body: bytes) -> Photographs | Regions:
+    """What a request brings, decoded from JSON and base64, which takes its time. Raises InvalidInference."""
     try:
         asked = _REQUEST.validate_json(body)
     except ValidationError as error:
@@ -87,13 +102,16 @@ def take_apart(body: bytes) -> tuple[PredictRequest, bool, list[Any]]:
         raise InvalidInference(f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}") from None
     if (asked.instances is None) == (asked.inputs is None):
         raise InvalidInference("either `instances` or `inputs`")
+    by_rows = asked.instances is not None
     column = open_inference.PHOTOGRAPH if asked.signature_name == "serving_default" else open_inference.IMAGE
-    given = asked.instances if asked.instances is not None else _column(asked.inputs, column)
+    given = asked.instances if by_rows else _column(asked.inputs, column)
     if not isinstance(given, list) or not 1 <= len(given) <= inference.MOST:
         raise InvalidInference(f"send 1 to {inference.MOST} in one request")
-    if asked.instances is not None:
+    if by_rows:
         given = [_column(each, column) for each in given]
-    return asked, asked.instances is not None, given
+    if asked.signature_name == "serving_default":
+        return Photographs(by_rows, [inference.from_base64(each) for each in _photographs(given)])
+    return Regions(by_rows, asked.signature_name, inference.numbers(given))
 
 
 def _column(given: Any, name: str) -> Any:
@@ -105,16 +123,6 @@ def _photographs(given: list[Any]) -> list[Any]:
     if not all(isinstance(each, dict) and set(each) == {"b64"} for each in given):
         raise InvalidInference('a photograph is {"b64": "…"}')
     return [each["b64"] for each in given]
-
-
-def _images(given: list[Any]) -> np.ndarray:
-    try:
-        found = np.asarray(given)
-    except ValueError:
-        found = np.asarray(None)
-    if found.dtype.kind not in "fiu":
-        raise InvalidInference("image: its data are no numbers, or rows of different lengths")
-    return found.astype(np.float32)
 
 
 def _answer(predictions: str, by_rows: bool) -> Response:

@@ -72,7 +72,7 @@ class LiveVersions:
         self.troubles: dict[str, str] = {}  # why readiness is degraded: a code, and words for the operator
         self._roles = Roles()
         self._followed: dict[str, str] = {}  # alias: the version that serves for it, once it did
-        self._aliases: dict[str, str] = {}  # as last read
+        self._aliases: dict[str, str] = {}  # as last read, together or one by one
         self._in_place: str | None = None  # the package's version, while the registry's own cannot be had
         with self._versions.changing:
             self._start()
@@ -112,7 +112,10 @@ class LiveVersions:
             share = self._settings.candidate_share
             tried = roles.candidate is not None and share > 0 and random.random() < share
             return roles.candidate if tried else roles.production
-        return self._versions.ready(self._followed.get(name, name))
+        found = self._versions.ready(self._followed.get(name) or self._aliases.get(name, name))
+        if found is not None:
+            self._versions.asked_for(found.version)
+        return found
 
     def get(self, name: str | None = None) -> Segmenter:
         """The version for a request, fetched, checked and loaded if need be.
@@ -121,11 +124,12 @@ class LiveVersions:
             NoVersionLive, VersionNotFound; StorageError where it cannot be fetched.
         """
         if (found := self.ready(name)) is not None:
-            self._versions.asked_for(found.version)
             return found
         assert name is not None  # noqa: S101 - otherwise it was ready
         with self._versions.changing:
             version = self._resolve(name)
+            if names.is_alias(name):  # a folder's is read anew, and `ready` shall know what it stands for
+                self._aliases = {**self._aliases, name: version}
             segmenter = self._versions.get(version)
             self._versions.asked_for(version)
             self._unload()
@@ -263,6 +267,8 @@ class LiveVersions:
             self._versions.refuse(version, error)
             return str(error)
         before = self._filling(role)
+        if before is not None:
+            self._make_ready(segmenter, before.ready_conventions)
         # the swap, one assignment: requests see the old roles or the new ones
         if role == "production":
             self._roles = replace(self._roles, production=segmenter)
@@ -275,6 +281,14 @@ class LiveVersions:
             back = names.numbers(version) < names.numbers(before.version)
             self._history.add("rolled_back" if back else "swapped", version, f"{role}: {before.version} → {version}")
         return None
+
+    def _make_ready(self, segmenter: Segmenter, conventions: tuple[str, ...]) -> None:
+        """Those that were drawn before the swap, so that no request after it waits for a network."""
+        for name in filter(segmenter.can_draw, conventions):
+            try:
+                segmenter.in_convention(name)
+            except Exception:  # an engine fails in ways of its own; whoever asks for it will be told
+                logger.exception("version %s: the convention %s is not ready", segmenter.version, name)
 
     def _filling(self, role: Role) -> Segmenter | None:
         return self._roles.production if role == "production" else self._roles.candidate

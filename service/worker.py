@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from model import images
-from model.errors import CupDiscError, TooManyBytes
+from model.errors import CupDiscError, PhotographError, TooManyBytes
 from model.images import Decoded, Limits
 from model.masks import Label
 from model.registry import open_registry
@@ -33,7 +33,8 @@ from service.table import Row
 
 TOGETHER = 4  # photographs: as many in one call of a network cost a tenth less than one by one
 PIXELS_TOGETHER = 8_000_000  # as decoded; from here on no further photograph joins
-FILE_ERRORS = (CupDiscError, OSError, MemoryError)  # that one photograph alone meets
+FILE_ERRORS = (CupDiscError, OSError, MemoryError)  # that one photograph alone meets on this machine
+FILE_ERRORS_THERE = (PhotographError, OSError, MemoryError)  # and at a service, of whose errors most are its own
 
 if TYPE_CHECKING:
     from service.calls import Choices
@@ -44,6 +45,12 @@ class CannotWrite(CupDiscError):
     """The results cannot be written: no room, no permission, or the folder is gone."""
 
     code = "cannot_write"
+
+
+class ServiceFailed(CupDiscError):
+    """A service does not answer, or refuses a photograph for what is not the photograph's fault."""
+
+    code = "service_failed"
 
 
 @dataclass(frozen=True)
@@ -207,11 +214,10 @@ def _ask(waiting: deque[Photograph], job: Job, choices: "Choices", client: "Clie
     photograph = waiting.popleft()
     try:
         yield _there(photograph, job, choices, client)
-    except FILE_ERRORS as error:
-        if isinstance(error, CupDiscError) and error.code in ("service_unreachable", "convention_not_found"):
-            yield Stop(error)
-        else:
-            yield _failed(photograph, error)
+    except FILE_ERRORS_THERE as error:
+        yield _failed(photograph, error)
+    except CupDiscError as error:
+        yield Stop(ServiceFailed(f"{photograph.file}: {error}"))  # which one, in case it alone upsets the service
 
 
 def _failed(photograph: Photograph, error: CupDiscError | OSError | MemoryError) -> Done:

@@ -8,20 +8,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.responses import Response
 from typer.testing import CliRunner
 
 from model.images import Limits
-from service import bulk
+from service import bulk, problems
+from service.app import create_app
 from service.bulk import Run
 from service.cli import app
 from service.files import find
+from service.settings import Settings
 from service.worker import Here, Job
 from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.test_cli import run
+from tests.service.test_uploads import serve
 
 ROWS = 18
 
@@ -291,3 +297,73 @@ def test_ctrl_c_says_how_to_go_on(eyes: Path, published: Path, tmp_path: Path) -
     while [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@dataclass
+class Failing:
+    """A service that answers so many photographs, then gives another answer until it is mended."""
+
+    app: Any
+    answers: int = 0
+    refusal: Response | None = None
+    sent: list[str] = field(default_factory=list)  # what photographs were posted to
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            self.sent.append(scope["path"])
+        failing = self.refusal if len(self.sent) > self.answers else None
+        await (failing or self.app)(scope, receive, send)
+
+
+@pytest.fixture
+def failing(published: Path) -> Iterator[tuple[Failing, str]]:
+    service = Failing(create_app(Settings(registry=str(published))))
+    with serve(service) as port:
+        yield service, f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (Response("<html>Bad Gateway</html>", 500, media_type="text/html"), "status 500"),
+        (problems.problem(401, "key_expired", "the key has expired"), "the key has expired"),
+        (problems.problem(404, "version_not_found", "no version 2026.1.1"), "no version 2026.1.1"),
+        (problems.problem(503, "overloaded", "32 are waiting", {"Retry-After": "3600"}), "32 are waiting"),
+        (problems.problem(429, "rate_exceeded", "too many", {"Retry-After": "3600"}), "too many"),
+    ],
+)
+def test_a_service_that_fails_stops_the_run_and_the_same_command_goes_on(
+    refusal: Response, said: str, failing: tuple[Failing, str], tmp_path: Path
+) -> None:
+    service, url = failing
+    files = [tmp_path / name for name in ("1.jpg", "2-cut.jpg", "3.jpg", "4.jpg")]
+    for file in files:
+        file.write_bytes(EYE[:5000] if "cut" in file.name else EYE)
+    out = tmp_path / "out"
+    arguments = ["segment", *files, "--out", out, "--url", url, "--workers", "1", "--no-masks", "--no-overlays"]
+    service.answers, service.refusal = 2, refusal
+    stopped = run(*arguments)
+    assert stopped.returncode == 3, stopped.stderr
+    assert f"3.jpg: {said}" in stopped.stderr
+    assert "2 of 4 are done, the same command goes on" in stopped.stderr
+    assert not (out / "results.csv").exists()
+
+    service.refusal = None
+    assert run(*arguments).returncode == 1  # the bad file is still bad
+    rows = list(csv.DictReader((out / "results.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["error"] for row in rows] == ["", "unreadable_photograph", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"), [("--version", "no alias 'nope'"), ("--convention", "no convention 'nope'")]
+)
+def test_a_service_that_cannot_do_it_is_sent_no_photograph(
+    option: str, said: str, failing: tuple[Failing, str], tmp_path: Path
+) -> None:
+    service, url = failing
+    (tmp_path / "eye.jpg").write_bytes(EYE)
+    result = run("segment", tmp_path / "eye.jpg", "--out", tmp_path / "out", "--url", url, option, "nope")
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert service.sent == []
+    assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """The service as it comes, with the version that ships: not fooled by what is no retina."""
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -38,3 +39,23 @@ def test_what_is_no_retina_gets_no_ratio(start: Callable[..., TestClient], name:
     assert body["reasons"]
     assert body["cup_to_disc_ratio"] is None
     assert body["cup"] is None
+
+
+@pytest.mark.parametrize("network", ["locator", "segmenter"])
+def test_numbers_that_a_network_cannot_add_up_are_no_fault_of_ours(
+    start: Callable[..., TestClient], network: str
+) -> None:
+    client = start(registry="bundled")
+    side = client.get("/v2/models/disc-cup").json()["inputs"][1]["shape"][1] if network == "segmenter" else 192
+    image = (np.random.default_rng(0).normal(size=(1, side, side, 3)) * 2e37).astype(np.float32)
+    tensor = {"name": "image", "datatype": "FP32", "shape": list(image.shape)}
+    tensor["parameters"] = {"binary_data_size": image.nbytes}
+    for binary in (True, False):
+        asked = {"inputs": [tensor], "parameters": {"network": network, "binary_data_output": binary}}
+        head = json.dumps(asked).encode()
+        length = {"Inference-Header-Content-Length": str(len(head))}
+        answer = client.post("/v2/models/disc-cup/infer", content=head + image.tobytes(), headers=length)
+        assert (answer.status_code, answer.json()["error"]) == (
+            400,
+            "invalid_inference: image: its numbers are too large",
+        )

@@ -50,6 +50,13 @@ def test_another_name_is_not_found(client: TestClient, name: str) -> None:
     assert len(answer.json()["detail"]) < 300
 
 
+def test_an_unknown_name_waits_for_nothing_that_is_being_made_ready(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(client.app.state, "fetching")  # type: ignore[attr-defined]  # whoever asks for it fails
+    assert ask(client, convention="clinic").status_code == 404
+
+
 def test_a_version_without_conventions_says_so(start: Callable[..., TestClient], second: Path, registry: Path) -> None:
     from model.local_registry import LocalRegistry
 

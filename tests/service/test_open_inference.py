@@ -247,6 +247,18 @@ def test_a_request_of_more_than_the_rate_ever_allows_is_told_to_send_fewer(start
     assert 'cupdisc_refused_total{reason="rate_too_small"} 1.0' in client.get("/metrics").text
 
 
+def test_a_request_of_eight_is_answered_where_fewer_may_wait(start: Callable[..., TestClient]) -> None:
+    client = start(max_parallel=1, max_queue_length=1)
+    assert client.post(INFER, json=photographs(*[BLANK] * 8)).status_code == 200
+    rows = {"instances": [{"b64": b64encode(BLANK).decode()}] * 8}
+    assert client.post("/v1/models/disc-cup:predict", json=rows).status_code == 200
+
+
+def test_a_number_beyond_fp32_is_refused(client: TestClient) -> None:
+    values = [1e39, *[0.0] * (SIZE * SIZE * 3 - 1)]
+    assert client.post(INFER, json=region(data=values)).json()["error"] == "invalid_inference: image: NaN or infinite"
+
+
 def test_a_full_queue_is_told_before_the_body_is_read(start: Callable[..., TestClient]) -> None:
     client = start(max_queue_length=1)
     queue = client.app.state.queue  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import resource
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from model.errors import Overloaded
 from service import uploads
 from service.app import create_app
 from service.queueing import Queue
@@ -28,6 +30,8 @@ from tests.service.conftest import EYE, draw_eye, encode
 from tests.service.listening import answered, connect, listening
 
 URL = "/v1/segmentations?masks=none"
+PREDICT = "/v1/models/disc-cup:predict"
+EIGHT = json.dumps({"instances": [{"b64": b64encode(EYE).decode()}] * 8}).encode()
 OUTLINES = b'{"width": 40, "height": 30, "disc": [[[5, 5], [24, 5], [24, 24], [5, 24]]], "cup": []}'
 LABEL_MASK = encode(np.pad(np.ones((20, 20), np.uint8), 5), "PNG")
 
@@ -150,6 +154,33 @@ def test_the_metrics_tell_who_was_refused(published: Path) -> None:
         figures = httpx2.get(f"http://127.0.0.1:{service.port}/metrics").text
         assert 'cupdisc_refused_total{reason="overloaded"} 1.0' in figures
         assert 'cupdisc_refused_total{reason="deadline_exceeded"} 1.0' in figures
+
+
+def test_a_request_of_eight_photographs_is_refused_once(published: Path) -> None:
+    together = threading.Barrier(8)
+
+    def no_process(data: bytes, side: int | None) -> Any:
+        together.wait(60)
+        raise Overloaded("no process can be started")
+
+    with gated(published, max_parallel=8) as service:
+        service.app.state.decode = no_process
+        refused = service.post(EIGHT, PREDICT)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        figures = httpx2.get(f"http://127.0.0.1:{service.port}/metrics").text
+        assert 'cupdisc_refused_total{reason="overloaded"} 1.0' in figures
+
+
+def test_the_photographs_of_one_request_are_let_in_together_and_the_next_request_is_not(published: Path) -> None:
+    with gated(published, max_queue_length=2) as service, cf.ThreadPoolExecutor(1) as pool:
+        let_in = pool.submit(service.post, EIGHT, PREDICT)
+        until(lambda: service.queue._waiting == 7)
+        assert service.post(EIGHT, PREDICT).status_code == 503
+        assert service.post().status_code == 503
+        service.gate.set()
+        assert let_in.result(60).status_code == 200
+        assert len(let_in.result().json()["predictions"]) == 8
+        until(service.idle)
 
 
 def test_an_answer_that_comes_too_late_is_a_504_and_the_next_one_is_on_time(published: Path) -> None:

@@ -1,6 +1,7 @@
 """What a connection may cost: slow heads, too many connections, clients that do not read, and what is no HTTP."""
 
 import contextlib
+import itertools
 import json
 import socket
 import time
@@ -8,7 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.responses import Response
+from uvicorn.protocols.http import h11_impl
 
+from service.app import create_app
+from service.protocol import counted_as
 from service.settings import Settings
 from tests.service.listening import answered, connect, listening
 
@@ -118,6 +123,26 @@ def test_silent_connections_make_room_the_longest_silent_first(published: Path) 
             assert answered(connection).startswith(b"HTTP/1.1 200")
 
 
+def test_who_still_reads_its_answer_makes_no_room(published: Path) -> None:
+    settings, answer = Settings(registry=str(published), max_connections=1, **PATIENT), b"x" * 2**24
+    app = create_app(settings)
+    app.add_api_route("/large", lambda: Response(answer))  # complete for uvicorn once it is in its memory
+    with listening(settings, app) as port, connect(port) as slow:
+        slow.sendall(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        received = b""
+        while b"\r\n\r\nx" not in received:
+            received += slow.recv(1024)
+        with connect(port) as one_more:
+            assert problem(answered(one_more)) == (503, "too_many_connections")
+        while not received.endswith(answer):
+            piece = slow.recv(2**20)
+            assert piece
+            received += piece
+        with connect(port) as one_more:  # it has all of it now
+            one_more.sendall(GET + b"Connection: close\r\n\r\n")
+            assert answered(one_more).startswith(b"HTTP/1.1 200")
+
+
 def test_one_address_may_not_take_all_connections(published: Path) -> None:
     with listening(Settings(registry=str(published), max_connections_per_address=2, **PATIENT)) as port:
         held = [connect(port) for _ in range(2)]
@@ -128,6 +153,36 @@ def test_one_address_may_not_take_all_connections(published: Path) -> None:
             assert answered(neighbour).startswith(b"HTTP/1.1 200")
         for connection in held:
             connection.close()
+
+
+def test_a_household_with_many_addresses_is_one(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As seen by the server: this machine has one address of IPv6 alone."""
+    peers = itertools.chain((f"2001:db8::{number}" for number in (1, 2, 3)), ["2001:db8:0:1::1"])
+    monkeypatch.setattr(h11_impl, "get_remote_addr", lambda transport: (next(peers), 50000))
+    with listening(Settings(registry=str(published), max_connections_per_address=2, **PATIENT)) as port:
+        held = [connect(port) for _ in range(2)]
+        with connect(port) as third:
+            assert problem(answered(third)) == (503, "too_many_connections")
+        with connect(port) as neighbour:
+            neighbour.sendall(GET + b"Connection: close\r\n\r\n")
+            assert answered(neighbour).startswith(b"HTTP/1.1 200")
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_what_an_address_is_counted_as(host: str, expected: str) -> None:
+    assert counted_as(host) == expected
 
 
 def test_a_client_that_does_not_read_is_left(published: Path) -> None:

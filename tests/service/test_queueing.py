@@ -246,6 +246,25 @@ def test_what_a_job_raises_is_raised_and_the_worker_goes_on() -> None:
     run(test)
 
 
+def test_where_no_thread_can_be_started_nothing_is_lost_but_that_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        work, line = Worker(), queue()
+
+        def fails(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", fails)
+            with pytest.raises(Overloaded):
+                await line.run(work.job("unlucky", gated=False), "x", stays)
+        assert (line._free, line._waiting) == (1, 0)
+        assert await line.run(work.job("next", gated=False), "x", stays) == "next"
+        assert work.begun == ["next"]
+        line.close()
+
+    run(test)
+
+
 def test_heavy_ones_that_wait_do_not_keep_a_light_one_from_a_free_worker() -> None:
     async def test() -> None:
         work, line = Worker(), queue(workers=2, most_waiting=1)

@@ -19,6 +19,8 @@ import pytest
 from model.bucket import Bucket
 from model.cloud_registry import CloudRegistry
 from model.local_registry import LocalRegistry
+from service import replicas
+from service.replicas import Group, State, Telling
 from service.settings import Settings
 from service.uploads import FORM_OVERHEAD
 from tests.photographs import REPOSITORY
@@ -31,7 +33,7 @@ REPLICAS = 3
 CLIENTS = 3
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
-pytestmark = pytest.mark.skipif(
+needs_nginx = pytest.mark.skipif(
     not NGINX and not os.environ.get("CUPDISC_REQUIRE_NGINX"), reason="no nginx on this machine"
 )
 
@@ -100,6 +102,7 @@ def runs(service: Running) -> tuple[str, list[str]]:
     return state["default"], state["degraded"]
 
 
+@needs_nginx
 def test_no_answer_fails_while_one_is_killed_and_one_cut_off_from_storage(
     objects: Objects, storage_url: str, published: Path, second: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,3 +156,21 @@ def test_the_proxy_holds_every_photograph_that_the_service_takes() -> None:
     largest = Settings().max_photograph_bytes + FORM_OVERHEAD
     for name in ("client_max_body_size", "client_body_buffer_size"):
         assert [int(mib) * 2**20 >= largest for mib in re.findall(rf"{name} (\d+)m;", text)] == [True]
+
+
+def test_a_look_at_the_registry_that_fails_is_not_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "TICK_S", 0.01)
+    group, looks = Group(tmp_path, 1), []
+
+    def look() -> None:
+        looks.append(time.monotonic())
+        if len(looks) == 1:
+            raise RuntimeError("something else than a registry that cannot be read")
+
+    state = State("one", os.getpid(), NEW, None, (NEW,), ())
+    with contextlib.closing(Telling(group, lambda: state, look)):
+        deadline = time.monotonic() + 30
+        while len(looks) < 2:
+            assert time.monotonic() < deadline
+            group.look_again()
+            time.sleep(0.02)

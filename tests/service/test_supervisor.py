@@ -157,8 +157,9 @@ def test_a_number_that_is_none_is_refused(workers: str) -> None:
 
 def test_together_they_take_no_more_than_one_process_would(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "usable_cores", lambda: 8)
-    share = supervisor.divided(Settings(max_queue_length=30, max_connections=100), 4)
+    share = supervisor.divided(Settings(max_queue_length=30, max_connections=100, max_held_bytes=1001), 4)
     assert (share.threads, share.max_parallel, share.max_queue_length, share.max_connections) == (2, 3, 8, 25)
+    assert share.max_held_bytes == 251
     chosen = supervisor.divided(Settings(threads=3, max_parallel=5), 4)
     assert (chosen.threads, chosen.max_parallel) == (3, 5)
     assert supervisor.number_of("3") == 3

@@ -1,5 +1,6 @@
 """TensorFlow Serving's predict: rows and columns, versions and labels, signatures, errors in its own form."""
 
+import asyncio
 from base64 import b64encode
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service import inference
 from tests.service.conftest import EYE, SIZE, encode
 
 PREDICT = "/v1/models/disc-cup:predict"
@@ -86,6 +88,18 @@ def test_what_cannot_be_is_told_in_the_protocols_form(
 def test_a_wrong_query_is_told_in_the_protocols_form_too(client: TestClient) -> None:
     answer = client.post(f"{PREDICT}?masks=jpeg", json={"instances": [INSTANCE]})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
+
+
+def test_base64_is_decoded_where_nobody_else_waits_for_it(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, in_the_loop = inference.from_base64, []
+
+    def watched(text: object) -> bytes:
+        in_the_loop.append(asyncio._get_running_loop() is not None)
+        return decode(text)
+
+    monkeypatch.setattr(inference, "from_base64", watched)
+    assert client.post(PREDICT, json={"instances": [INSTANCE, BLANK]}).status_code == 200
+    assert in_the_loop == [False, False]
 
 
 @pytest.mark.parametrize("path", ["/v1/models/retina:predict", "/v1/models/disc-cup/versions/2020.1.1:predict"])

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 
-from service import problems, uploads
+from service import observability, problems, uploads
 
 LIMIT = 100_000  # bytes
 
@@ -43,6 +43,7 @@ def measuring(timeout_s: float, max_held_bytes: int = 10 * LIMIT) -> FastAPI:
     app = FastAPI()
     app.add_middleware(uploads.BoundedUploads, max_bytes=LIMIT, timeout_s=timeout_s, max_held_bytes=max_held_bytes)
     problems.install(app)
+    app.state.metrics = observability.Metrics()
 
     @app.post("/length")
     async def length(request: Request) -> int:
@@ -255,7 +256,8 @@ def test_a_photograph_never_touches_the_disk(port: int, monkeypatch: pytest.Monk
 def test_all_bodies_together_take_no_more_memory_than_agreed() -> None:
     head = f"POST /length HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\nContent-Length: {LIMIT}\r\n"
     close = b"Connection: close\r\n\r\n"
-    with serve(measuring(timeout_s=60, max_held_bytes=2 * LIMIT)) as port:
+    app = measuring(timeout_s=60, max_held_bytes=2 * LIMIT)
+    with serve(app) as port:
         with contextlib.ExitStack() as stack:
             for _ in range(2):  # all but one byte each: nothing is answered, everything is held
                 held = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
@@ -264,6 +266,7 @@ def test_all_bodies_together_take_no_more_memory_than_agreed() -> None:
             while status == 200:  # until both have arrived
                 status, answer = exchange(port, head.encode() + close + bytes(LIMIT))
             assert (status, answer["code"]) == (503, "overloaded")
+            assert b'cupdisc_refused_total{reason="overloaded"}' in app.state.metrics.render()
         status = 503
         while status == 503:  # they have hung up, and there is room again
             status, answer = exchange(port, head.encode() + close + bytes(LIMIT))

@@ -217,6 +217,42 @@ def test_without_a_share_nobody_meets_the_candidate(serve: Start, here: LocalReg
     assert version_of(client, version="candidate") == NEXT
 
 
+def test_an_alias_that_nobody_follows_is_ready_once_its_version_is_in_memory(serve: Start, here: LocalRegistry) -> None:
+    here.set_alias("stable", OLD)
+    client = serve()
+    live = client.app.state.live
+    for alias, version in (("stable", OLD), ("newer", NEXT)):  # one known at start, one that came later
+        here.set_alias(alias, version)
+        assert live.ready(alias) is None
+        assert version_of(client, version=alias) == version
+        assert live.ready(alias).version == version
+    here.set_alias("stable", NEXT)
+    refresh(client)
+    assert live.ready("stable").version == NEXT
+
+
+def test_what_was_asked_for_longest_ago_is_unloaded(serve: Start) -> None:
+    client = serve(max_live_versions=3, probe=False)
+    for version in (OLD, NEXT, OLD, BLIND):  # OLD is older in memory than NEXT, and was asked for later
+        client.post("/v1/segmentations", content=EYE, params={"version": version}, headers=JPEG)
+    assert client.app.state.live._versions.in_memory() == (OLD, NOW, BLIND)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_conventions_that_were_asked_for_are_ready_at_the_swap(
+    serve: Start, here: LocalRegistry, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    client = serve()
+    assert answer_of(client, convention="wide")["version"]["convention"] == "wide"
+    if fails:
+        monkeypatch.setattr(Segmenter, "_drawing", lambda self, name: 1 / 0)
+    here.set_alias("production", OLD)
+    refresh(client)
+    production = client.app.state.live.production
+    assert production.version == OLD
+    assert production.is_ready("wide") is not fails
+
+
 def test_a_shadow_is_compared_and_not_shown(serve: Start, here: LocalRegistry) -> None:
     here.set_alias("candidate", NEXT)
     client = serve(shadow_share=1.0)
