@@ -24,7 +24,7 @@ from model.biomarkers import Laterality
 from model.errors import CupDiscError, NoVersionLive
 from service import calls
 from service.answers import Render
-from service.calls import Call, Choices, Result, Retries, ServiceUnreachable
+from service.calls import Call, Choices, Result, Retries, ServiceUnreachable, UnexpectedAnswer
 from service.problems import Stopping
 from service.schemas import MeasurementAnswer, Outlines, SegmentationAnswer, VersionDetail, VersionList
 
@@ -141,6 +141,8 @@ class Client:
             return self._http.request(**call.request)
         except httpx2.TransportError as error:
             return error
+        except httpx2.RequestError as error:  # e.g. encoded otherwise than its head says
+            raise UnexpectedAnswer(f"not the answer of a CupDisc service: {error}") from error
 
 
 class AsyncClient:
@@ -236,6 +238,8 @@ class AsyncClient:
             return await self._http.request(**call.request)
         except httpx2.TransportError as error:
             return error
+        except httpx2.RequestError as error:  # e.g. encoded otherwise than its head says
+            raise UnexpectedAnswer(f"not the answer of a CupDisc service: {error}") from error
 
 
 def _bytes(photograph: Photograph) -> bytes:

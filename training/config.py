@@ -239,8 +239,8 @@ def _across(values: dict[str, Any]) -> list[str]:
         outputs = network.get("outputs") if isinstance(network, dict) else None
         if isinstance(outputs, list | tuple) and set(needed) - set(outputs):
             problems.append(f"{part}.network.outputs: must hold {' and '.join(needed)}")
-        elif part == "locator" and isinstance(outputs, list | tuple) and len(outputs) > len(needed):
-            problems.append(f"{part}.network.outputs: must be disc alone")
+        elif part == "locator" and isinstance(outputs, list | tuple) and outputs[0] != "disc":
+            problems.append(f"{part}.network.outputs: must begin with disc, by which regions are cut")
     return problems
 
 

@@ -278,6 +278,7 @@ def test_nobody_there(kind: Any) -> None:
         Response("<html>hello</html>", media_type="text/html"),
         Response('{"default": 7}', media_type="application/json"),
         Response("not found", status_code=404),
+        Response("no gzip", headers={"content-encoding": "gzip"}),
         Response(status_code=302, headers={"location": "http://127.0.0.1:9/"}),
         problems.problem(500, "internal_error", "an unexpected error, our fault"),
     ],

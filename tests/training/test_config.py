@@ -54,7 +54,7 @@ def test_every_mistake_is_named_at_once(tmp_path):
         *(("[locator]", each) for each in ("steps = 0", "learning_rate = -1.0", "batch_size = 0", "weight_decay = -1")),
         *(("[locator]", each) for each in ("learning_rate = nan", "sources = { clinic = -1 }", "network = 3")),
         *(("[segmenter.augmentation]", each) for each in ("scale = [1.5, 0.5]", "hide = 1.5", "disc_share = [0, 0.5]")),
-        ("[locator.network]", 'outputs = ["disc", "cup"]'),
+        ("[locator.network]", 'outputs = ["cup", "disc"]'),
         *(("[segmenter.network]", each) for each in ('outputs = ["disc"]', "input_size = 100", "depth = 99")),
         *(("[[sources]]", each) for each in ("weight = -1", "held_out = -1", 'name = "../a"', 'layout = "papyrus"')),
         *(("", each) for each in ("seed = -1", "roi_diameters = 0.5", "steps_per_epoch = 0", "seed = 1.5")),
