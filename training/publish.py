@@ -223,7 +223,7 @@ def _relatives(trained: Trained, registry: Registry, production: Artefact | None
     """Versions whose networks a run may have as they are: the one that it kept one of, and production."""
     found = [production] if production is not None else []
     if "kept" in trained.origin:
-        for each in (registry, open_registry("bundled")):
+        for each in (open_registry("bundled"), registry):  # the last one found comes first
             with contextlib.suppress(VersionError):  # another registry's, or a run's
                 found.insert(0, each.open(trained.origin["name"]))
     return found
